@@ -1,0 +1,5 @@
+"""geode-tui: move a PostgreSQL database into the Geode graph database, and prove that it arrived."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
