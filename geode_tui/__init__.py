@@ -1,4 +1,4 @@
-"""geode-tui: move a PostgreSQL database into the Geode graph database, and prove that it arrived."""
+"""geode-tui: move a PostgreSQL database into the Geode graph database and prove it arrived."""
 
 from __future__ import annotations
 

@@ -1,0 +1,406 @@
+"""The mapping as a YAML file that a person reads, edits and diffs."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geode_tui.catalog import TableName
+from geode_tui.errors import MappingError
+from geode_tui.mapping.model import (
+    FORMAT_VERSION,
+    ROW,
+    Endpoint,
+    Mapping,
+    NodeRule,
+    Property,
+    RelationshipRule,
+)
+from geode_tui.mapping.names import is_graph_name
+from geode_tui.mapping.types import GRAPH_TYPES
+
+Place = tuple[str | int, ...]
+"""Where a value stands in the file: `("nodes", 3, "table")`."""
+
+_HEADER = """\
+# geode-tui mapping. Edit freely: rename labels, types and properties, set include: false.
+# A property's type is one of those that its column can become; a wrong word is named with its line.
+"""
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class MappingFile:
+    """A mapping with the file it came from and the line of every value in it (1-based)."""
+
+    mapping: Mapping
+    name: str = "mapping"
+    lines: dict[Place, int] = field(default_factory=dict)
+
+    def line(self, place: Place) -> int | None:
+        """The line of the value at `place`, or of the nearest thing around it."""
+        while place:
+            if place in self.lines:
+                return self.lines[place]
+            place = place[:-1]
+        return None
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`did you mean …?` with the most similar of `words`, or an empty string."""
+    choices = list(words)
+    folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
+    return f"did you mean {folded[close[0]]}?" if close else ""
+
+
+def mapping_hash(mapping: Mapping) -> str:
+    """SHA-256 of the mapping's canonical file, in hex; equal mappings have equal hashes."""
+    return hashlib.sha256(dump(mapping).encode()).hexdigest()
+
+
+def dump(mapping: Mapping) -> str:
+    """The mapping as the text of a YAML file; `parse` gives the same mapping back."""
+    document = {
+        "version": mapping.version,
+        "database": mapping.database,
+        "nodes": [_node_document(rule) for rule in mapping.nodes],
+        "relationships": [_relationship_document(rule) for rule in mapping.relationships],
+    }
+    body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+    return _HEADER + body
+
+
+def save(mapping: Mapping, path: Path) -> None:
+    """Write the mapping's file in one step: either the old or the new file is there.
+
+    Raises MappingError when the folder cannot be written.
+    """
+    handle = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(dump(mapping))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise MappingError(
+            f"cannot write {path}", str(error.strerror or error), "choose another --output"
+        ) from error
+
+
+def load(path: Path) -> MappingFile:
+    """Read a mapping file.
+
+    Raises MappingError, with the line and the nearest right word, when it is no mapping.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MappingError(
+            f"cannot read the mapping {path}",
+            str(error.strerror or error),
+            "make one with: geode-tui map --source DSN --output mapping.yaml",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise MappingError(f"{path} is not UTF-8 text", f"byte {error.start}") from error
+    return parse(content, path.name)
+
+
+def parse(content: str, name: str = "mapping") -> MappingFile:
+    """Read a mapping from the text of its file; errors as `load`."""
+    try:
+        root = yaml.compose(content, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise MappingError(f"{name}{line}: not YAML", str(problem), "mend the line") from error
+    return _Reader(name).read(root)
+
+
+class _FlowDict(dict[str, Any]):
+    """A dictionary that is written on one line."""
+
+
+class _FlowList(list[str]):
+    """A list that is written on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+_Dumper.add_representer(
+    _FlowDict,
+    lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=True),
+)
+_Dumper.add_representer(
+    _FlowList,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+
+
+def _node_document(rule: NodeRule) -> dict[str, Any]:
+    document: dict[str, Any] = {"label": rule.label, "table": str(rule.table)}
+    if not rule.include:
+        document["include"] = False
+    document["key"] = _FlowList(rule.key)
+    document["because"] = rule.because
+    document["properties"] = [_property_document(p) for p in rule.properties]
+    return document
+
+
+def _relationship_document(rule: RelationshipRule) -> dict[str, Any]:
+    document: dict[str, Any] = {"type": rule.type, "table": str(rule.table)}
+    if not rule.include:
+        document["include"] = False
+    document["from"] = _endpoint_document(rule.start)
+    document["to"] = _endpoint_document(rule.end)
+    if rule.key:
+        document["key"] = _FlowList(rule.key)
+    document["because"] = rule.because
+    document["properties"] = [_property_document(p) for p in rule.properties]
+    return document
+
+
+def _endpoint_document(end: Endpoint) -> _FlowDict:
+    return _FlowDict(
+        label=end.label, columns=_FlowList(end.columns), references=_FlowList(end.references)
+    )
+
+
+def _property_document(item: Property) -> _FlowDict:
+    document = _FlowDict(name=item.name, column=item.column, type=item.type)
+    if not item.include:
+        document["include"] = False
+    return document
+
+
+class _Reader:
+    """Walks the YAML nodes, keeping the line of everything it reads."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lines: dict[Place, int] = {}
+
+    def read(self, root: yaml.Node | None) -> MappingFile:
+        if root is None:
+            raise MappingError(
+                f"{self._name} is empty", "", "make one with: geode-tui map --output mapping.yaml"
+            )
+        top = self._mapping(root, (), {"version", "database", "nodes", "relationships"})
+        version = self._integer(top, "version", (), FORMAT_VERSION)
+        if version != FORMAT_VERSION:
+            raise self._error(
+                ("version",),
+                f"version {version} of the mapping is not known",
+                f"this geode-tui reads version {FORMAT_VERSION}",
+            )
+        mapping = Mapping(
+            tuple(self._node(n, p) for n, p in self._items(top, "nodes", ())),
+            tuple(self._relationship(n, p) for n, p in self._items(top, "relationships", ())),
+            self._string(top, "database", (), ""),
+        )
+        return MappingFile(mapping, self._name, self._lines)
+
+    def _node(self, node: yaml.Node, place: Place) -> NodeRule:
+        known = {"label", "table", "include", "key", "because", "properties"}
+        fields = self._mapping(node, place, known)
+        properties = self._properties(fields, place)
+        return NodeRule(
+            self._graph_name(fields, "label", place),
+            self._table(fields, place),
+            self._key(fields, place, properties, row_allowed=False),
+            properties,
+            self._string(fields, "because", place, ""),
+            self._boolean(fields, "include", place),
+        )
+
+    def _relationship(self, node: yaml.Node, place: Place) -> RelationshipRule:
+        known = {"type", "table", "include", "from", "to", "key", "because", "properties"}
+        fields = self._mapping(node, place, known)
+        properties = self._properties(fields, place)
+        return RelationshipRule(
+            self._graph_name(fields, "type", place),
+            self._table(fields, place),
+            self._endpoint(fields, "from", place),
+            self._endpoint(fields, "to", place),
+            self._key(fields, place, properties, row_allowed=True),
+            properties,
+            self._string(fields, "because", place, ""),
+            self._boolean(fields, "include", place),
+        )
+
+    def _endpoint(self, fields: dict[str, yaml.Node], key: str, place: Place) -> Endpoint:
+        if key not in fields:
+            raise self._error(place, f"{key} is missing", "a relationship has a from and a to")
+        inner = (*place, key)
+        end = self._mapping(fields[key], inner, {"label", "columns", "references"})
+        columns = self._strings(end, "columns", inner)
+        references = self._strings(end, "references", inner)
+        if len(columns) != len(references):
+            raise self._error(
+                inner,
+                f"{len(columns)} columns and {len(references)} references",
+                "each column points at one column of the label's table",
+            )
+        return Endpoint(self._graph_name(end, "label", inner), columns, references)
+
+    def _properties(self, fields: dict[str, yaml.Node], place: Place) -> tuple[Property, ...]:
+        made: list[Property] = []
+        for node, inner in self._items(fields, "properties", place):
+            item = self._property(node, inner)
+            if item.name in (earlier.name for earlier in made):
+                raise self._error(
+                    (*inner, "name"), f"property {item.name} stands twice", "rename one of them"
+                )
+            made.append(item)
+        return tuple(made)
+
+    def _property(self, node: yaml.Node, place: Place) -> Property:
+        fields = self._mapping(node, place, {"name", "column", "type", "include"})
+        graph_type = self._string(fields, "type", place)
+        if graph_type not in GRAPH_TYPES:
+            raise self._error(
+                (*place, "type"), f"no type {graph_type}", nearest(graph_type, GRAPH_TYPES)
+            )
+        return Property(
+            self._graph_name(fields, "name", place),
+            self._string(fields, "column", place),
+            graph_type,
+            self._boolean(fields, "include", place),
+        )
+
+    def _key(
+        self,
+        fields: dict[str, yaml.Node],
+        place: Place,
+        properties: tuple[Property, ...],
+        row_allowed: bool,
+    ) -> tuple[str, ...]:
+        names = self._strings(fields, "key", place)
+        if row_allowed and names == (ROW,):
+            return names
+        known = [item.name for item in properties]
+        for name in names:
+            if name not in known:
+                raise self._error(
+                    (*place, "key"), f"key names {name}, which is no property", nearest(name, known)
+                )
+        return names
+
+    def _table(self, fields: dict[str, yaml.Node], place: Place) -> TableName:
+        value = self._string(fields, "table", place)
+        try:
+            return TableName.parse(value)
+        except ValueError as error:
+            raise self._error(
+                (*place, "table"), str(error), "write the schema too, like public.orders"
+            ) from error
+
+    def _graph_name(self, fields: dict[str, yaml.Node], key: str, place: Place) -> str:
+        value = self._string(fields, key, place)
+        if not is_graph_name(value):
+            raise self._error(
+                (*place, key),
+                f"{value!r} cannot be a {key}",
+                "use letters, digits and _, a letter first, at most 128",
+            )
+        return value
+
+    def _items(
+        self, fields: dict[str, yaml.Node], key: str, place: Place
+    ) -> Iterable[tuple[yaml.Node, Place]]:
+        node = fields.get(key)
+        if node is None or _is_null(node):
+            return
+        if not isinstance(node, yaml.SequenceNode):
+            raise self._error((*place, key), f"{key} is not a list", "start each item with -")
+        for number, item in enumerate(node.value):
+            inner = (*place, key, number)
+            self._lines[inner] = item.start_mark.line + 1
+            yield item, inner
+
+    def _mapping(self, node: yaml.Node, place: Place, known: set[str]) -> dict[str, yaml.Node]:
+        self._lines[place] = node.start_mark.line + 1
+        if not isinstance(node, yaml.MappingNode):
+            raise self._error(place, "expected name: value pairs", f"known: {_listed(known)}")
+        fields: dict[str, yaml.Node] = {}
+        for key_node, value in node.value:
+            key = str(key_node.value)
+            inner = (*place, key)
+            self._lines[inner] = key_node.start_mark.line + 1
+            if key not in known:
+                hint = nearest(key, known) or f"known: {_listed(known)}"
+                raise self._error(inner, f"no field {key!r} here", hint)
+            if key in fields:
+                raise self._error(inner, f"{key} stands twice", "remove one of them")
+            fields[key] = value
+        return fields
+
+    def _string(
+        self, fields: dict[str, yaml.Node], key: str, place: Place, default: str | None = None
+    ) -> str:
+        node = fields.get(key)
+        if node is None or _is_null(node):
+            if default is None:
+                raise self._error(place, f"{key} is missing", f"add {key}: …")
+            return default
+        if not isinstance(node, yaml.ScalarNode):
+            raise self._error((*place, key), f"{key} is not a text", f"write {key}: …")
+        return str(node.value)
+
+    def _strings(self, fields: dict[str, yaml.Node], key: str, place: Place) -> tuple[str, ...]:
+        node = fields.get(key)
+        if node is None or _is_null(node):
+            return ()
+        good = isinstance(node, yaml.SequenceNode) and all(
+            isinstance(item, yaml.ScalarNode) for item in node.value
+        )
+        if not good:
+            raise self._error((*place, key), f"{key} is not a list", f"write {key}: [a, b]")
+        return tuple(str(item.value) for item in node.value)
+
+    def _boolean(self, fields: dict[str, yaml.Node], key: str, place: Place) -> bool:
+        value = self._string(fields, key, place, "true").lower()
+        if value not in ("true", "false"):
+            raise self._error((*place, key), f"{key} is {value}", "write true or false")
+        return value == "true"
+
+    def _integer(self, fields: dict[str, yaml.Node], key: str, place: Place, default: int) -> int:
+        value = self._string(fields, key, place, str(default))
+        if not value.isdigit():
+            raise self._error((*place, key), f"{key} is not a number", f"write {key}: {default}")
+        return int(value)
+
+    def _error(self, place: Place, what: str, hint: str = "") -> MappingError:
+        line = MappingFile(Mapping(), self._name, self._lines).line(place)
+        where = f"{self._name} line {line}" if line else self._name
+        return MappingError(f"{where}: {what}", "", hint)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:null")
+
+
+def _listed(known: set[str]) -> str:
+    return ", ".join(sorted(known))

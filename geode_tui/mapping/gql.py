@@ -1,0 +1,41 @@
+"""GQL text: the one place where a name enters a statement. Values are always parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def quoted(name: str) -> str:
+    """A name in back ticks, as ISO GQL and Grafeo read it; inner back ticks are doubled."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def node(variable: str, label: str, **fields: str) -> str:
+    """A node pattern: `(n:`User` {`id`: row.id})`; `fields` maps names to GQL expressions."""
+    return node_with(variable, label, list(fields.items()))
+
+
+def node_with(variable: str, label: str, fields: Sequence[tuple[str, str]] = ()) -> str:
+    """A node pattern with any names of properties."""
+    return f"({variable}:{quoted(label)}{_fields(fields)})"
+
+
+def relationship_with(variable: str, type_name: str, fields: Sequence[tuple[str, str]] = ()) -> str:
+    """The middle of a relationship pattern, left to right: `-[r:`HAS`]->`."""
+    return f"-[{variable}:{quoted(type_name)}{_fields(fields)}]->"
+
+
+def member(variable: str, name: str) -> str:
+    """A property of a variable: `n.`id``."""
+    return f"{variable}.{quoted(name)}"
+
+
+def returned(variable: str, names: Sequence[str], prefix: str = "c") -> str:
+    """A list to RETURN: each property under the alias `c0`, `c1`, …"""
+    return ", ".join(f"{member(variable, n)} AS {prefix}{i}" for i, n in enumerate(names))
+
+
+def _fields(fields: Sequence[tuple[str, str]]) -> str:
+    if not fields:
+        return ""
+    return " {" + ", ".join(f"{quoted(name)}: {value}" for name, value in fields) + "}"

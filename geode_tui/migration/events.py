@@ -1,0 +1,99 @@
+"""What a run shows while it goes: counters to sample, and happenings to be told.
+
+The engine owns the counters; a screen samples `Engine.snapshot()` a few times a second. Only real
+happenings (a phase changed, an entity is done, an error) are events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["assess", "prepare", "backfill", "verify"]
+PHASES: tuple[Phase, ...] = ("assess", "prepare", "backfill", "verify")
+
+PhaseState = Literal["waiting", "running", "done", "failed", "stopped"]
+EntityState = Literal["waiting", "reading", "writing", "done", "failed", "stopped"]
+EntityKind = Literal["node", "relationship"]
+Level = Literal["info", "warning", "error"]
+RunState = Literal["new", "running", "stopped", "failed", "done", "differs"]
+
+
+@dataclass(frozen=True, slots=True)
+class EntityProgress:
+    """One entity (label or relationship) of a run at a moment.
+
+    `rows_written`, `dead` and `orphans` are rows since the run began, over all resumes;
+    `rows_estimated` is None where nobody knows; it is the source's estimate unless
+    `estimate_exact`. `rate` is rows a second over the last ten seconds; `eta_seconds` None where
+    there is nothing to base it on. `reason` says in words what a waiting entity waits for or why
+    it failed.
+    """
+
+    id: str
+    kind: EntityKind
+    state: EntityState
+    rows_written: int
+    rows_estimated: int | None
+    estimate_exact: bool
+    rate: float
+    eta_seconds: float | None
+    chunks_done: int
+    retries: int
+    dead: int
+    orphans: int
+    reason: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """Done share from 0 to 1, None where unknown; never 1 before the entity is done."""
+        if self.state == "done":
+            return 1.0
+        if not self.rows_estimated:
+            return None
+        return min(0.99, (self.rows_written + self.dead + self.orphans) / self.rows_estimated)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseProgress:
+    """One phase of a run at a moment; times in seconds since the epoch."""
+
+    name: Phase
+    state: PhaseState
+    reason: str = ""
+    started: float | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """All counters of a run at a moment."""
+
+    run: int
+    state: RunState
+    source: str
+    target: str
+    phases: tuple[PhaseProgress, ...]
+    entities: tuple[EntityProgress, ...]
+    rows_written: int
+    rate: float
+    elapsed: float
+    snapshot_age: float | None
+    workers: tuple[str, ...]
+    error: str = ""
+
+    @property
+    def phase(self) -> PhaseProgress:
+        """The phase that runs, or the last that did."""
+        begun = [phase for phase in self.phases if phase.state != "waiting"]
+        return begun[-1] if begun else self.phases[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in words; `at` in seconds since the epoch."""
+
+    at: float
+    level: Level
+    message: str
+    entity: str = ""

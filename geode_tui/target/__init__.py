@@ -1,0 +1,1 @@
+"""The graph: one protocol, and the graphs that speak it."""

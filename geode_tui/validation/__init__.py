@@ -1,0 +1,1 @@
+"""Is the graph right? The ledger and its checks."""
