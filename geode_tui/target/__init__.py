@@ -1,1 +1,28 @@
 """The graph: one protocol, and the graphs that speak it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geode_tui.errors import UsageError
+from geode_tui.target.model import Target
+
+
+def open_target(place: str, graph: str | None = None, *, create: bool = True) -> Target:
+    """Open a target by its place: a path that ends in `.grafeo`.
+
+    Raises UsageError for a place of another kind, ConnectError when it cannot be opened.
+    """
+    if place.startswith(("quic://", "grpc://")):
+        raise UsageError(
+            "Geode over QUIC and gRPC is not supported yet",
+            "this version writes the embedded graph",
+            "use a path that ends in .grafeo",
+        )
+    if not place.endswith(".grafeo"):
+        raise UsageError(
+            f"{place or 'an empty text'} is no target", "", "use a path that ends in .grafeo"
+        )
+    from geode_tui.target.embedded import EmbeddedGraph  # the engine is 18 MB; only runs need it
+
+    return EmbeddedGraph.open(Path(place), graph, create=create)

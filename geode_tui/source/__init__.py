@@ -1,0 +1,1 @@
+"""The relational source: connect, introspect, one snapshot, read in chunks. Always READ ONLY."""

@@ -1,0 +1,297 @@
+"""One PostgreSQL database as a source: sessions that can only read, and one snapshot for all."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from geode_tui.catalog import Catalog, ServerFacts, Table, TableName
+from geode_tui.errors import ConnectError, PermissionRefusedError, UsageError
+from geode_tui.mapping.extract import Extract
+from geode_tui.source.dsn import check_dsn, short_name, without_password
+from geode_tui.source.introspect import Connection, read_catalog, read_facts
+
+BLOCK_BYTES = 8192
+_SETTINGS = {
+    "application_name": "geode-tui",
+    "default_transaction_read_only": "on",
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "lc_monetary": "C",
+    "standard_conforming_strings": "on",
+    "jit": "off",
+    "search_path": "pg_catalog",
+}
+OLDEST_VERSION = 130_000
+
+
+class Source:
+    """A PostgreSQL that is read in READ ONLY transactions, over one or more sessions.
+
+    `name` shows the database and its host, never a password.
+    """
+
+    def __init__(
+        self, dsn: str, password: str | None, timeout: float, connection: Connection
+    ) -> None:
+        self._dsn = dsn
+        self._password = password
+        self._timeout = timeout
+        self._connection = connection
+        self.name = short_name(dsn)
+        self.facts = ServerFacts()
+
+    @classmethod
+    async def connect(cls, dsn: str, *, password: str | None = None, timeout: float = 10) -> Source:
+        """Connect; what the DSN leaves out comes from libpq's own places. `timeout` in seconds.
+
+        Raises ConnectError saying what, why and what next, UsageError for a text that is no DSN.
+        """
+        dsn = check_dsn(dsn)
+        connection = await _open(dsn, password, timeout)
+        source = cls(dsn, password, timeout, connection)
+        source.facts = await read_facts(connection)
+        if source.facts.version_number < OLDEST_VERSION:
+            await connection.close()
+            raise ConnectError(
+                f"PostgreSQL {source.facts.version} is too old",
+                "geode-tui reads PostgreSQL 13 and later",
+            )
+        return source
+
+    @property
+    def safe_dsn(self) -> str:
+        """The DSN without secrets: this may be journaled."""
+        return without_password(self._dsn)
+
+    @property
+    def identity(self) -> str:
+        """Database, host and role, to see that a resumed run reads the same source."""
+        return f"{self.facts.database} as {self.facts.role}"
+
+    async def catalog(self, schemas: Sequence[str] = ()) -> Catalog:
+        """Read the catalog of `schemas` (all but the system's when empty).
+
+        Raises UsageError when there is no table in them.
+        """
+        catalog = await read_catalog(self._connection, self.facts, schemas)
+        if not catalog.tables:
+            where = f"schema {', '.join(schemas)}" if schemas else "any schema"
+            raise UsageError(
+                f"no table in {where} of {self.facts.database}",
+                f"role {self.facts.role} sees none",
+                "name a schema that holds tables with --schema, or check the database's name",
+            )
+        return catalog
+
+    async def sample(self, table: Table, limit: int = 50) -> list[tuple[str | None, ...]]:
+        """Some rows of a table as the texts that PostgreSQL prints, in column order."""
+        columns = ", ".join(f"{_quoted(name)}::text" for name in table.column_names)
+        statement = f"SELECT {columns} FROM {_qualified(table.name)} LIMIT $1"
+        return [tuple(row) for row in await self._read(statement, limit)]
+
+    async def preview(self, extract: Extract, limit: int = 20) -> list[tuple[Any, ...]]:
+        """The first rows of a rule as graph values (the layout is the extract's)."""
+        statement = extract.first_sql if extract.keyed else extract.sample_sql(None)
+        return [tuple(row) for row in await self._read(statement, limit)]
+
+    async def reader(self, snapshot: str | None = None) -> Reader:
+        """A session of its own for bulk reading, on an exported snapshot if one is named."""
+        connection = await _open(self._dsn, self._password, self._timeout)
+        reader = Reader(connection)
+        await reader.begin(snapshot)
+        return reader
+
+    async def snapshot(self, tables: Sequence[TableName]) -> SnapshotHolder:
+        """Lock `tables` against rewriting (ACCESS SHARE) and export one snapshot of them."""
+        connection = await _open(self._dsn, self._password, self._timeout)
+        holder = SnapshotHolder(connection)
+        try:
+            await holder.begin(tables)
+        except BaseException:
+            await connection.close()
+            raise
+        return holder
+
+    async def close(self) -> None:
+        """End the session."""
+        await self._connection.close()
+
+    async def _read(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        try:
+            async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+                return await self._connection.fetch(statement, *arguments)
+        except asyncpg.PostgresError as error:
+            raise read_error(error) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise lost_error(error) from error
+
+
+class Reader:
+    """A session that reads extracts in one REPEATABLE READ, READ ONLY transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def begin(self, snapshot: str | None) -> None:
+        """Start the transaction, on an exported snapshot if one is named."""
+        await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if snapshot is not None:
+            await self._run(f"SET TRANSACTION SNAPSHOT {_literal(snapshot)}")
+        await self._run(_NO_TIMEOUTS)
+        await self.fetch(_TYPE_SEARCH_PATH)
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run a SELECT and return all its rows. Raises GeodeTuiError."""
+        try:
+            return await self._connection.fetch(statement, *arguments)
+        except asyncpg.PostgresError as error:
+            raise read_error(error) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise lost_error(error) from error
+
+    async def blocks(self, leaf: TableName) -> int:
+        """How many blocks a table has on disk now; later ones hold nothing we can see."""
+        rows = await self.fetch(
+            "SELECT pg_relation_size(format('%I.%I', $1::text, $2::text)::regclass)",
+            leaf.schema,
+            leaf.name,
+        )
+        return -(-int(rows[0][0]) // BLOCK_BYTES)
+
+    async def close(self) -> None:
+        """End the session at once; nothing is written, so nothing is lost."""
+        self._connection.terminate()
+
+    async def _run(self, statement: str) -> None:
+        try:
+            await self._connection.execute(statement)
+        except asyncpg.PostgresError as error:
+            raise read_error(error) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise lost_error(error) from error
+
+
+class SnapshotHolder(Reader):
+    """The session that keeps the snapshot which all readers share."""
+
+    snapshot_id = ""
+    fence = ""
+
+    async def begin(self, tables: Sequence[TableName]) -> None:  # type: ignore[override]
+        """Lock first, then take the snapshot: a TRUNCATE in between would empty it silently."""
+        await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await self._run(_NO_TIMEOUTS)
+        await self._run("SET LOCAL lock_timeout = '5s'")
+        for table in sorted(tables):
+            await self._run(f"LOCK TABLE {_qualified(table)} IN ACCESS SHARE MODE")
+        rows = await self.fetch("SELECT pg_export_snapshot(), pg_current_snapshot()::text")
+        self.snapshot_id, self.fence = rows[0]
+
+
+# The operators of an extension's type (citext) are found by the search path only; without them a
+# key would be compared as text, in another order than the one it is read in.
+_TYPE_SEARCH_PATH = """
+SELECT set_config('search_path', 'pg_catalog' || coalesce(string_agg(', ' || quote_ident(s), ''), ''),
+                  true)
+FROM (SELECT DISTINCT n.nspname AS s FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+      WHERE t.typtype = 'b' AND t.typcategory <> 'A'
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema')) used
+"""
+
+_NO_TIMEOUTS = (
+    "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0; "
+    "SET LOCAL row_security = off"
+)
+
+
+def read_error(error: asyncpg.PostgresError) -> PermissionRefusedError | ConnectError:
+    """What PostgreSQL refused, in words for a person."""
+    message = str(error).split("\n")[0]
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return PermissionRefusedError(
+            message,
+            "the role may not read it, or row security would hide rows",
+            "GRANT SELECT on it to the role, or exclude it in the mapping",
+        )
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return ConnectError(
+            "a table is locked by another session",
+            f"{message}; waited 5 s for ACCESS SHARE",
+            "find the session in pg_stat_activity (ALTER, VACUUM FULL, LOCK) and try again",
+        )
+    return ConnectError(f"PostgreSQL: {message}", f"SQLSTATE {error.sqlstate}")
+
+
+def lost_error(error: Exception) -> ConnectError:
+    """A connection that broke, in words for a person."""
+    return ConnectError(
+        "the connection to the source is lost", str(error), "see that the server runs, then resume"
+    )
+
+
+async def _open(dsn: str, password: str | None, timeout: float) -> Connection:
+    extra: dict[str, Any] = {"password": password} if password else {}
+    try:
+        return await asyncio.wait_for(
+            asyncpg.connect(
+                dsn or None,
+                timeout=timeout,
+                server_settings=_SETTINGS,
+                command_timeout=None,
+                **extra,
+            ),
+            timeout + 1,
+        )
+    except (
+        OSError,
+        TimeoutError,
+        ssl.SSLError,
+        ValueError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+    ) as error:
+        raise _connect_error(error, dsn, timeout) from error
+
+
+def _connect_error(error: Exception, dsn: str, timeout: float) -> ConnectError:
+    name = short_name(dsn)
+    message = str(error).split("\n")[0]
+    if isinstance(error, asyncpg.InvalidPasswordError):
+        why, next_step = message, "check user and password (PGPASSWORD, ~/.pgpass)"
+    elif isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        why, next_step = message, "check the user and pg_hba.conf"
+    elif isinstance(error, asyncpg.InvalidCatalogNameError):
+        why, next_step = message, "check the database's name"
+    elif isinstance(error, asyncpg.TooManyConnectionsError):
+        why, next_step = message, "free a connection or raise max_connections"
+    elif isinstance(error, asyncpg.CannotConnectNowError):
+        why, next_step = message, "wait until the server has started"
+    elif isinstance(error, TimeoutError):
+        why, next_step = f"no answer in {timeout:.0f} s", "check host, port and firewall"
+    elif isinstance(error, ssl.SSLError):
+        why, next_step = f"TLS: {message}", "check sslmode and sslrootcert"
+    elif isinstance(error, OSError):
+        why, next_step = message, "check host and port, and that the server runs"
+    else:
+        why, next_step = message, "check the DSN: postgresql://user@host:5432/database"
+    return ConnectError(f"cannot connect to {name}", why, next_step)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _qualified(name: TableName) -> str:
+    return f"{_quoted(name.schema)}.{_quoted(name.name)}"
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
