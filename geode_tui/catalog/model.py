@@ -172,6 +172,7 @@ class ServerFacts:
     encoding: str = "UTF8"
     read_only_replica: bool = False
     superuser: bool = False
+    database_oid: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ and the cursor (the text of the columns by which the table is read in order).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -96,9 +97,27 @@ class Extract:
         return self._ordered(query).limit(limit).sql("postgres")
 
     @cached_property
+    def first_range_sql(self) -> str:
+        """The rows up to and with a cursor; `$1`… are its texts."""
+        return self._ordered(self._select.where(self._compare(exp.LTE))).sql("postgres")
+
+    @cached_property
+    def range_sql(self) -> str:
+        """The rows after one cursor, up to and with another; first the one's texts."""
+        width = len(self.cursor_columns)
+        query = self._select.where(self._compare(exp.GT), self._compare(exp.LTE, width))
+        return self._ordered(query).sql("postgres")
+
+    @cached_property
     def row_sql(self) -> str:
         """The row at a cursor."""
         return self._select.where(self._compare(exp.EQ)).sql("postgres")
+
+    def look_sql(self, cursor: Sequence[str]) -> str:
+        """A plain SELECT of the source row at a cursor, for a person to run."""
+        query = exp.select("*").from_(_source(self.table.name))
+        shown = query.where(self._compare(exp.EQ)).transform(_literal_of, list(cursor))
+        return shown.sql("postgres")
 
     def block_sql(self, leaf: TableName) -> str:
         """The rows of `leaf` in the blocks from `$1` to before `$2` (both `tid`)."""
@@ -134,10 +153,12 @@ class Extract:
         columns = [exp.column(c, table=_OWNER, quoted=True) for c in self.cursor_columns]
         return query.order_by(*columns)
 
-    def _compare(self, operator: type[exp.GT] | type[exp.EQ]) -> Sql:
+    def _compare(
+        self, operator: type[exp.GT] | type[exp.EQ] | type[exp.LTE], after: int = 0
+    ) -> Sql:
         columns: list[Sql] = []
         values: list[Sql] = []
-        for number, name in enumerate(self.cursor_columns, start=1):
+        for number, name in enumerate(self.cursor_columns, start=after + 1):
             column = self.table.column(name)
             assert column is not None
             columns.append(exp.column(name, table=_OWNER, quoted=True))
@@ -346,8 +367,8 @@ def _guarded(value: _Value) -> Sql:
 
 def _fingerprint(values: list[_Value]) -> Sql:
     """The first 48 bits of the SHA-256 of all values' canonical text (never negative)."""
-    framed = [field_text(v.how.canonical(_present_only(v))) for v in values]
-    joined = function("concat", *framed)
+    framed = [field_text(v.how.canonical(_present_only(v))) for v in values if v.name != ROW]
+    joined = function("concat", text(""), *framed)
     digest = function("sha256", function("convert_to", joined, text("UTF8")))
     first = function("left", function("encode", digest, text("hex")), exp.Literal.number(12))
     bits = cast(exp.paren(exp.DPipe(this=text("x"), expression=first)), "bit(48)")
@@ -400,6 +421,10 @@ def _aliased(alias: str, value: Sql) -> Sql:
 
 def _parameter(number: int) -> Sql:
     return exp.Parameter(this=exp.Literal.number(number))
+
+
+def _literal_of(node: Sql, cursor: list[str]) -> Sql:
+    return text(cursor[int(node.name) - 1]) if isinstance(node, exp.Parameter) else node
 
 
 def _tid() -> exp.DataType:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
 
 
 def quoted(name: str) -> str:
@@ -33,6 +36,25 @@ def member(variable: str, name: str) -> str:
 def returned(variable: str, names: Sequence[str], prefix: str = "c") -> str:
     """A list to RETURN: each property under the alias `c0`, `c1`, …"""
     return ", ".join(f"{member(variable, n)} AS {prefix}{i}" for i, n in enumerate(names))
+
+
+def literal(value: Any) -> str:
+    """A value as GQL text, for statements that a person copies; programs use parameters."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return f"datetime({_text(value.isoformat())})"
+    if isinstance(value, date | time):
+        return f"{type(value).__name__}({_text(value.isoformat())})"
+    return _text(value if isinstance(value, str) else str(value))
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _fields(fields: Sequence[tuple[str, str]]) -> str:

@@ -33,7 +33,8 @@ SELECT current_setting('server_version') AS version,
        coalesce(host(inet_server_addr()), 'local socket') AS host,
        current_setting('server_encoding') AS encoding,
        pg_is_in_recovery() AS replica,
-       coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser
+       coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser,
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS oid
 """
 
 # Nothing of the system's, of other sessions' temporary schemas, or that belongs to an extension.
@@ -159,6 +160,7 @@ async def read_facts(connection: Connection) -> ServerFacts:
         row["encoding"],
         row["replica"],
         row["superuser"],
+        row["oid"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
+from itertools import batched
 from typing import Any
 
 import asyncpg
@@ -74,7 +75,7 @@ class Source:
     @property
     def identity(self) -> str:
         """Database, host and role, to see that a resumed run reads the same source."""
-        return f"{self.facts.database} as {self.facts.role}"
+        return f"{self.facts.database} (oid {self.facts.database_oid}) as {self.facts.role}"
 
     async def catalog(self, schemas: Sequence[str] = ()) -> Catalog:
         """Read the catalog of `schemas` (all but the system's when empty).
@@ -190,8 +191,9 @@ class SnapshotHolder(Reader):
         await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await self._run(_NO_TIMEOUTS)
         await self._run("SET LOCAL lock_timeout = '5s'")
-        for table in sorted(tables):
-            await self._run(f"LOCK TABLE {_qualified(table)} IN ACCESS SHARE MODE")
+        for some in batched(sorted(tables), 200):
+            names = ", ".join(_qualified(table) for table in some)
+            await self._run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
         rows = await self.fetch("SELECT pg_export_snapshot(), pg_current_snapshot()::text")
         self.snapshot_id, self.fence = rows[0]
 
@@ -199,8 +201,8 @@ class SnapshotHolder(Reader):
 # The operators of an extension's type (citext) are found by the search path only; without them a
 # key would be compared as text, in another order than the one it is read in.
 _TYPE_SEARCH_PATH = """
-SELECT set_config('search_path', 'pg_catalog' || coalesce(string_agg(', ' || quote_ident(s), ''), ''),
-                  true)
+SELECT set_config('search_path',
+  'pg_catalog' || coalesce(string_agg(', ' || quote_ident(s), ''), ''), true)
 FROM (SELECT DISTINCT n.nspname AS s FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
       WHERE t.typtype = 'b' AND t.typcategory <> 'A'
         AND n.nspname NOT IN ('pg_catalog', 'information_schema')) used

@@ -196,6 +196,15 @@ class EmbeddedGraph:
             found[row["i"]].append(_properties(row["r"]))
         return found
 
+    def present_fingerprints(self, label: str, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that some node of the label has (a scan)."""
+        wanted = set(fingerprints)
+        statement = (
+            f"MATCH {gql.node_with('n', label)} WHERE {gql.member('n', FINGERPRINT)} IN $marks "
+            f"RETURN DISTINCT {gql.member('n', FINGERPRINT)} AS mark"
+        )
+        return {row["mark"] for row in self.query_with(statement, {"marks": list(wanted)})}
+
     def delete_nodes(self, label: str, run: str) -> int:
         """Remove the nodes of a label that a run wrote, with their relationships."""
         self._ids.forget()
@@ -293,29 +302,38 @@ class EmbeddedGraph:
     def _without_present(
         self, shape: RelationshipShape, edges: list[Any], places: list[int]
     ) -> tuple[list[Any], list[int], int]:
-        """Leave out relationships that an interrupted attempt wrote; a chunk may run twice."""
-        rows = [{"a": edge[0]} for edge in edges]
-        keys = "".join(f", {gql.member('r', name)} AS k{n}" for n, name in enumerate(shape.key))
-        statement = (
-            f"UNWIND $rows AS row MATCH {_pattern(shape)} WHERE id(a) = row.a "
-            f"RETURN DISTINCT id(a) AS a, id(b) AS b{keys}"
-        )
-        present = {
-            (row["a"], row["b"], *(row[f"k{n}"] for n in range(len(shape.key))))
-            for row in self._by_start(statement, rows, shape)
-        }
-        kept, kept_places = [], []
-        for edge, place in zip(edges, places, strict=True):
-            if (edge[0], edge[1], *(edge[3][name] for name in shape.key)) not in present:
-                kept.append(edge)
-                kept_places.append(place)
-        return kept, kept_places, len(edges) - len(kept)
+        """Leave out what an interrupted attempt wrote; what it wrote and is no more true goes.
 
-    def _by_start(
-        self, statement: str, rows: list[dict[str, Any]], shape: RelationshipShape
-    ) -> Iterator[dict[str, Any]]:
-        unique = list({row["a"]: row for row in rows}.values())
-        yield from self.query_with(statement, {"rows": unique})
+        Returns the relationships to write, their places, and how many are there already.
+        """
+        wanted = {self._identity(shape, edge) for edge in edges}
+        present: set[tuple[Any, ...]] = set()
+        for start in {edge[0] for edge in edges}:
+            for identity, edge_id in self._outgoing(shape, start):
+                if identity in wanted and identity not in present:
+                    present.add(identity)
+                elif shape.owned or identity in present:
+                    self._graph.delete_edge(edge_id)
+        kept = [
+            (edge, place)
+            for edge, place in zip(edges, places, strict=True)
+            if self._identity(shape, edge) not in present
+        ]
+        left = len(edges) - len(kept)
+        return [edge for edge, _ in kept], [place for _, place in kept], left
+
+    def _identity(self, shape: RelationshipShape, edge: Any) -> tuple[Any, ...]:
+        return (edge[0], edge[1], *(edge[3][name] for name in shape.key))
+
+    def _outgoing(
+        self, shape: RelationshipShape, start: int
+    ) -> Iterator[tuple[tuple[Any, ...], int]]:
+        """The relationships of a rule that leave a node, with their identity and id."""
+        for end, edge_id in self._graph.get_node_edges(start, "out", [shape.type]):
+            if shape.end.label not in self._graph.get_node(end).labels:
+                continue
+            own = self._graph.get_edge(edge_id).properties() if shape.key else {}
+            yield (start, end, *(own.get(name) for name in shape.key)), edge_id
 
     def _delete(self, pattern: str, variable: str, run: str, action: str) -> int:
         removed = 0

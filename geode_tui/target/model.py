@@ -147,6 +147,10 @@ class Target(Protocol):
         """For each start key, end key and own key: the properties of the relationships there."""
         ...
 
+    def present_fingerprints(self, label: str, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that some node of the label has (a scan)."""
+        ...
+
     def delete_nodes(self, label: str, run: str) -> int:
         """Remove the nodes of a label that a run wrote, with their relationships."""
         ...

@@ -1,0 +1,104 @@
+"""A run in a thread of its own, for whoever has an event loop that must stay free."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from geode_tui.errors import GeodeTuiError, RunStopped
+from geode_tui.migration.engine import Engine, RunRequest
+from geode_tui.migration.events import Event, RunSnapshot
+from geode_tui.migration.journal import Journal
+from geode_tui.validation.ledger import Ledger
+
+__all__ = ["RunRequest", "Runner"]
+
+
+class Runner:
+    """Drives one run, new (`request`) or resumed (`resume` its number)."""
+
+    def __init__(
+        self,
+        request: RunRequest | None = None,
+        *,
+        resume: int | None = None,
+        source: str | None = None,
+        password: str | None = None,
+        journal: Path | None = None,
+    ) -> None:
+        if (request is None) == (resume is None):
+            raise ValueError("a runner takes a request or the number of a run to resume")
+        self._request = request
+        self._resume = resume
+        self._source = source
+        self._password = password
+        self._journal = Journal(journal)
+        self._engine = Engine(self._journal)
+        self._thread = threading.Thread(target=self._main, name="migration", daemon=True)
+        self.error: GeodeTuiError | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over, well or not."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called."""
+        return self._thread.ident is not None
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, after verify."""
+        return self._engine.ledger
+
+    @property
+    def run_number(self) -> int | None:
+        """The run's number in the journal, None before it has one."""
+        return self._engine.run_number
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop safely: the chunks in flight are finished, the run can be resumed."""
+        self._engine.stop()
+
+    def snapshot(self) -> RunSnapshot:
+        """All counters; cheap, from any thread."""
+        return self._engine.snapshot()
+
+    def events(self) -> list[Event]:
+        """The happenings since the last call."""
+        return self._engine.events()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most `timeout` seconds; whether it has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except RunStopped as stopped:
+            self.error = stopped
+        except GeodeTuiError as error:
+            self.error = error
+        except Exception as error:
+            self.error = GeodeTuiError(
+                f"defect in geode-tui: {type(error).__name__}: {error}",
+                "",
+                "report it; the run can be resumed",
+            )
+            self.error.__cause__ = error
+        finally:
+            self._journal.close()
+
+    async def _run(self) -> None:
+        if self._request is not None:
+            await self._engine.start(self._request)
+        else:
+            assert self._resume is not None
+            await self._engine.resume(self._resume, self._source, self._password)

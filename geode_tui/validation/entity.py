@@ -1,0 +1,110 @@
+"""One thing that is moved and checked: a rule with its SELECTs and its shape in the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from geode_tui.catalog import Catalog
+from geode_tui.mapping.extract import Extract, compile_extract
+from geode_tui.mapping.model import Mapping, NodeRule, Rule
+from geode_tui.target.model import Key, NodeShape, RelationshipShape
+from geode_tui.validation.ledger import EntryKind
+
+Record = Any
+"""A row of an extract (`asyncpg.Record` or a tuple)."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A label or a relationship of a mapping, ready to read and to write.
+
+    `estimate` is the planner's row count of its table, None when never analyzed.
+    """
+
+    rule: Rule
+    extract: Extract
+    shape: NodeShape | RelationshipShape
+    estimate: int | None
+
+    @property
+    def id(self) -> str:
+        """The rule's id."""
+        return self.rule.id
+
+    @property
+    def kind(self) -> EntryKind:
+        """Whether it makes nodes or relationships."""
+        return "node" if isinstance(self.rule, NodeRule) else "relationship"
+
+    @property
+    def bytes_per_row(self) -> int:
+        """The average size of a row of its table on disk, at least 32."""
+        table = self.extract.table
+        return max(32, table.bytes // max(1, table.estimated_rows or 1))
+
+    def cursor(self, row: Record) -> tuple[str, ...]:
+        """The cursor at a row of the extract."""
+        return tuple(row[self.extract.fingerprint_at + 2 :])
+
+    def rejected(self, row: Record) -> str | None:
+        """Why a row cannot be carried, None when it can."""
+        reason: str | None = row[self.extract.fingerprint_at + 1]
+        return reason
+
+    def values(self, row: Record) -> tuple[Any, ...]:
+        """What a target is given: keys, properties and the fingerprint."""
+        return tuple(row[: self.extract.fingerprint_at + 1])
+
+    def properties(self, row: Record) -> dict[str, Any]:
+        """The property values of a row by name."""
+        values = row[self.extract.property_slice]
+        return dict(zip(self.extract.properties, values, strict=True))
+
+    def node_key(self, row: Record) -> Key:
+        """The key of the node that a row makes."""
+        properties = self.properties(row)
+        assert isinstance(self.shape, NodeShape)
+        return tuple(properties[name] for name in self.shape.key)
+
+    def relationship_key(self, row: Record) -> tuple[Key, Key, Key]:
+        """The start's key, the end's key and the own key of the relationship a row makes."""
+        assert isinstance(self.shape, RelationshipShape)
+        first = len(self.extract.start_key)
+        second = first + len(self.extract.end_key)
+        properties = self.properties(row)
+        own = tuple(properties[name] for name in self.shape.key)
+        return tuple(row[:first]), tuple(row[first:second]), own
+
+    def key_text(self, row: Record) -> str:
+        """A row's key for a person: `id=12`; its place where the table has no key."""
+        cursor = self.cursor(row)
+        if not cursor:
+            place = self.properties(row).get("_row") or row[0]
+            return f"row {place}"
+        columns = self.extract.cursor_columns
+        return ", ".join(f"{c}={v}" for c, v in zip(columns, cursor, strict=True))
+
+
+def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
+    """Make the entity of a rule. Raises MappingError when it does not fit the catalog."""
+    extract = compile_extract(rule, mapping, catalog)
+    estimate = extract.table.estimated_rows
+    if isinstance(rule, NodeRule):
+        return Entity(rule, extract, _node_shape(rule, extract), estimate)
+    start, end = mapping.node(rule.start.label), mapping.node(rule.end.label)
+    assert start is not None and end is not None
+    shape = RelationshipShape(
+        rule.type,
+        _node_shape(start, compile_extract(start, mapping, catalog)),
+        _node_shape(end, compile_extract(end, mapping, catalog)),
+        rule.key,
+        extract.properties,
+        extract.property_types,
+        start.table == rule.table and rule.start.columns == rule.start.references,
+    )
+    return Entity(rule, extract, shape, estimate)
+
+
+def _node_shape(rule: NodeRule, extract: Extract) -> NodeShape:
+    return NodeShape(rule.label, rule.key_names, extract.properties, extract.property_types)

@@ -1,0 +1,249 @@
+"""Take the ledger: count both sides, look for duplicates, compare a sample value by value."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from geode_tui.mapping import gql
+from geode_tui.mapping.model import FINGERPRINT, ROW, RelationshipRule
+from geode_tui.target.model import NodeShape, RelationshipShape, Target
+from geode_tui.validation.digest import same_value
+from geode_tui.validation.entity import Entity, Record
+from geode_tui.validation.ledger import Difference, Entry, Ledger
+
+SAMPLE_ROWS = 200
+SHOWN_DIFFERENCES = 50
+
+
+class RowReader(Protocol):
+    """A session on the source, inside one snapshot."""
+
+    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Record]:
+        """Run a SELECT and return all its rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many rows of an entity a run could not write, and how many had no end to hold."""
+
+    dead: int = 0
+    orphans: int = 0
+
+
+async def take_ledger(
+    reader: RowReader,
+    target: Target,
+    entities: Sequence[Entity],
+    left_out: Mapping[str, LeftOut],
+    fence: str = "",
+    same_snapshot: bool = True,
+    progress: Callable[[str], None] = lambda entity: None,
+) -> Ledger:
+    """Compare every entity on both sides.
+
+    `left_out` comes from the run's journal. `same_snapshot` says that the reader sees the very
+    snapshot that was copied, so that rows without a key can be found by their place.
+    `progress` is told each entity before its turn. Raises GeodeTuiError.
+    """
+    entries, differences = [], []
+    misplaced = await _misplaced(target, entities)
+    for entity in entities:
+        progress(entity.id)
+        entry = await _count(reader, target, entity, left_out.get(entity.id, LeftOut()))
+        entry = replace(entry, misplaced=misplaced.get(entity.id, 0))
+        sampled, found = await _compare_sample(reader, target, entity, same_snapshot)
+        entries.append(replace(entry, sampled=sampled, differing=len(found)))
+        differences += found[:SHOWN_DIFFERENCES]
+    return Ledger(tuple(entries), tuple(differences), fence, time.time())
+
+
+async def _count(reader: RowReader, target: Target, entity: Entity, left_out: LeftOut) -> Entry:
+    sql = entity.extract.count_sql
+    total, made = (await reader.fetch(sql))[0]
+    in_graph, duplicates, statement = await asyncio.to_thread(_count_graph, target, entity)
+    return Entry(
+        entity.id,
+        entity.kind,
+        str(entity.rule.table),
+        made,
+        in_graph,
+        left_out.dead,
+        left_out.orphans,
+        total - made,
+        duplicates,
+        source_sql=sql,
+        target_gql=statement,
+    )
+
+
+def _count_graph(target: Target, entity: Entity) -> tuple[int, int, str]:
+    shape = entity.shape
+    if isinstance(shape, NodeShape):
+        statement = f"MATCH {gql.node_with('n', shape.label)} RETURN count(n)"
+        return target.count_nodes(shape.label), target.duplicate_nodes(shape), statement
+    statement = (
+        f"MATCH {gql.node_with('a', shape.start.label)}"
+        f"{gql.relationship_with('r', shape.type)}"
+        f"{gql.node_with('b', shape.end.label)} RETURN count(r)"
+    )
+    return target.count_relationships(shape), target.duplicate_relationships(shape), statement
+
+
+async def _misplaced(target: Target, entities: Sequence[Entity]) -> dict[str, int]:
+    """Relationships of a type that lead neither way any rule of the type says.
+
+    They are put to the account of the type's first rule.
+    """
+    by_type: dict[str, list[Entity]] = {}
+    for entity in entities:
+        if isinstance(entity.shape, RelationshipShape):
+            by_type.setdefault(entity.shape.type, []).append(entity)
+    found = {}
+    for type_name, some in by_type.items():
+        total = await asyncio.to_thread(target.count_type, type_name)
+        for entity in some:
+            assert isinstance(entity.shape, RelationshipShape)
+            total -= await asyncio.to_thread(target.count_relationships, entity.shape)
+        found[some[0].id] = max(0, total)
+    return found
+
+
+async def _compare_sample(
+    reader: RowReader, target: Target, entity: Entity, same_snapshot: bool
+) -> tuple[int, list[Difference]]:
+    if not same_snapshot and _known_by_place(entity):
+        return await _compare_content(reader, target, entity)
+    rows = await _sample(reader, entity)
+    if not rows:
+        return 0, []
+    compare = _compare_nodes if entity.kind == "node" else _compare_relationships
+    return len(rows), await asyncio.to_thread(compare, target, entity, rows)
+
+
+def _known_by_place(entity: Entity) -> bool:
+    if not entity.extract.keyed:
+        return True
+    shape = entity.shape
+    ends = (shape.start, shape.end) if isinstance(shape, RelationshipShape) else ()
+    return any(end.key == (ROW,) for end in ends)
+
+
+async def _sample(reader: RowReader, entity: Entity) -> list[Record]:
+    """Rows that the graph must hold: some that can be carried, from all over the table."""
+    estimate = entity.estimate or 0
+    percent = None
+    if estimate > 10 * SAMPLE_ROWS and entity.extract.table.kind != "materialized view":
+        percent = min(100.0, 100 * 4 * SAMPLE_ROWS / estimate)
+    rows = await reader.fetch(entity.extract.sample_sql(percent), SAMPLE_ROWS)
+    return [row for row in rows if entity.rejected(row) is None and _ends_known(entity, row)]
+
+
+def _ends_known(entity: Entity, row: Record) -> bool:
+    keys = len(entity.extract.start_key) + len(entity.extract.end_key)
+    return all(value is not None for value in row[:keys])
+
+
+def _compare_nodes(target: Target, entity: Entity, rows: list[Record]) -> list[Difference]:
+    assert isinstance(entity.shape, NodeShape)
+    found = target.read_nodes(entity.shape, [entity.node_key(row) for row in rows])
+    differences = []
+    for row, properties in zip(rows, found, strict=True):
+        difference = _difference(entity, row, properties)
+        if difference is not None:
+            differences.append(difference)
+    return differences
+
+
+def _compare_relationships(target: Target, entity: Entity, rows: list[Record]) -> list[Difference]:
+    assert isinstance(entity.shape, RelationshipShape)
+    keys = [entity.relationship_key(row) for row in rows]
+    found = target.read_relationships(entity.shape, keys)
+    orphans = _orphans(target, entity, [k for k, some in zip(keys, found, strict=True) if not some])
+    differences = []
+    for row, key, some in zip(rows, keys, found, strict=True):
+        if not some and key[:2] in orphans:
+            continue
+        difference = _difference(entity, row, some[0] if some else None)
+        if difference is not None:
+            differences.append(difference)
+    return differences
+
+
+def _orphans(target: Target, entity: Entity, keys: list[Any]) -> set[Any]:
+    """Pairs of ends of which at least one is not in the graph."""
+    shape = entity.shape
+    assert isinstance(shape, RelationshipShape)
+    if not keys:
+        return set()
+    starts = target.read_nodes(shape.start, [key[0] for key in keys])
+    ends = target.read_nodes(shape.end, [key[1] for key in keys])
+    return {
+        key[:2]
+        for key, start, end in zip(keys, starts, ends, strict=True)
+        if start is None or end is None
+    }
+
+
+def _difference(entity: Entity, row: Record, found: dict[str, Any] | None) -> Difference | None:
+    key = entity.key_text(row)
+    sql, statement = _queries(entity, row)
+    if found is None:
+        return Difference(entity.id, key, "source", (), sql, statement)
+    expected = entity.properties(row)
+    types = dict(zip(entity.extract.properties, entity.extract.property_types, strict=True))
+    values = [
+        (name, shown(value), shown(found.get(name)))
+        for name, value in expected.items()
+        if not same_value(value, found.get(name), types[name])
+    ]
+    mark = row[entity.extract.fingerprint_at]
+    if not values and found.get(FINGERPRINT) != mark:
+        values.append((FINGERPRINT, shown(mark), shown(found.get(FINGERPRINT))))
+    if not values:
+        return None
+    return Difference(entity.id, key, "both", tuple(values), sql, statement)
+
+
+def _queries(entity: Entity, row: Record) -> tuple[str, str]:
+    """The SQL and the GQL that show a row on each side."""
+    shape = entity.shape
+    sql = entity.extract.look_sql(entity.cursor(row)) if entity.extract.keyed else ""
+    if isinstance(shape, NodeShape):
+        fields = _literals(shape.key, entity.node_key(row))
+        return sql, f"MATCH {gql.node_with('n', shape.label, fields)} RETURN n"
+    start, end, own = entity.relationship_key(row)
+    return sql, (
+        f"MATCH {gql.node_with('a', shape.start.label, _literals(shape.start.key, start))}"
+        f"{gql.relationship_with('r', shape.type, _literals(shape.key, own))}"
+        f"{gql.node_with('b', shape.end.label, _literals(shape.end.key, end))} RETURN r"
+    )
+
+
+def _literals(names: Sequence[str], values: Sequence[Any]) -> list[tuple[str, str]]:
+    return [(name, gql.literal(value)) for name, value in zip(names, values, strict=True)]
+
+
+async def _compare_content(
+    reader: RowReader, target: Target, entity: Entity
+) -> tuple[int, list[Difference]]:
+    """Rows without a key, seen from another snapshot: is there a node of the same content?"""
+    if isinstance(entity.rule, RelationshipRule):
+        return 0, []
+    rows = await _sample(reader, entity)
+    marks = [row[entity.extract.fingerprint_at] for row in rows]
+    assert isinstance(entity.shape, NodeShape)
+    there = await asyncio.to_thread(target.present_fingerprints, entity.shape.label, marks)
+    missing = [row for row, mark in zip(rows, marks, strict=True) if mark not in there]
+    return len(rows), [Difference(entity.id, entity.key_text(r), "source", ()) for r in missing]
+
+
+def shown(value: Any) -> str:
+    """A value for a person: null and empty text are told apart."""
+    if value is None:
+        return "null"
+    return repr(value) if isinstance(value, str | bytes) else str(value)
