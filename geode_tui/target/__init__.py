@@ -8,8 +8,12 @@ from geode_tui.errors import UsageError
 from geode_tui.target.model import Target
 
 
-def open_target(place: str, graph: str | None = None, *, create: bool = True) -> Target:
+def open_target(
+    place: str, graph: str | None = None, *, create: bool = True, read_only: bool = False
+) -> Target:
     """Open a target by its place: a path that ends in `.grafeo`.
+
+    `create` makes what is not there; `read_only` refuses every statement that writes.
 
     Raises UsageError for a place of another kind, ConnectError when it cannot be opened.
     """
@@ -25,4 +29,4 @@ def open_target(place: str, graph: str | None = None, *, create: bool = True) ->
         )
     from geode_tui.target.embedded import EmbeddedGraph  # the engine is 18 MB; only runs need it
 
-    return EmbeddedGraph.open(Path(place), graph, create=create)
+    return EmbeddedGraph.open(Path(place), graph, create=create, read_only=read_only)

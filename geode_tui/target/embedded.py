@@ -49,7 +49,9 @@ class EmbeddedGraph:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path, graph: str | None, *, create: bool = True) -> EmbeddedGraph:
+    def open(
+        cls, path: Path, graph: str | None, *, create: bool = True, read_only: bool = False
+    ) -> EmbeddedGraph:
         """Open or make the file, and the named graph in it.
 
         Raises ConnectError when the file is in use, foreign or cannot be written.
@@ -59,8 +61,11 @@ class EmbeddedGraph:
         if not path.parent.is_dir():
             raise ConnectError(f"cannot open {path}", f"no folder {path.parent}", "make it first")
         try:
-            database = grafeo.GrafeoDB(str(path))
-            database.set_checkpoint_triggers(wal_bytes=CHECKPOINT_BYTES)
+            if read_only:
+                database = grafeo.GrafeoDB.open_read_only(str(path))
+            else:
+                database = grafeo.GrafeoDB(str(path))
+                database.set_checkpoint_triggers(wal_bytes=CHECKPOINT_BYTES)
             if graph and graph not in database.list_graphs():
                 if not create:
                     database.close()

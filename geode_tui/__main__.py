@@ -1,0 +1,9 @@
+"""`python -m geode_tui`."""
+
+from __future__ import annotations
+
+import sys
+
+from geode_tui.cli import main
+
+sys.exit(main())

@@ -1,0 +1,215 @@
+"""The terminal interface: five screens on one workspace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from importlib import import_module
+from typing import ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widgets import HelpPanel
+
+from geode_tui.errors import GeodeTuiError
+from geode_tui.migration.workspace import Workspace
+from geode_tui.screens.base import GeodeScreen, WorkspaceApp
+from geode_tui.screens.commands import GeodeCommands
+from geode_tui.screens.dialogs import ChoiceDialog, ErrorDialog
+from geode_tui.screens.settings import (
+    DEFAULT_THEME,
+    Settings,
+    last_theme,
+    load_settings,
+    remember_theme,
+)
+
+_SCREENS = {
+    "connect": "ConnectScreen",
+    "schema": "SchemaScreen",
+    "mapping": "MappingScreen",
+    "run": "RunScreen",
+    "report": "ReportScreen",
+}
+
+
+def _lazily(mode: str, class_name: str) -> Callable[[], Screen[None]]:
+    """A screen that is imported when it is first shown."""
+
+    def make() -> Screen[None]:
+        module = import_module(f"geode_tui.screens.{mode}")
+        screen: Screen[None] = getattr(module, class_name)()
+        return screen
+
+    return make
+
+
+def _mode_binding(number: int, mode: str) -> Binding:
+    return Binding(
+        str(number),
+        f"mode('{mode}')",
+        mode,
+        show=False,
+        id=f"mode.{mode}",
+        tooltip=f"Go to the screen {mode}",
+    )
+
+
+class GeodeApp(WorkspaceApp):
+    """geode-tui in a terminal."""
+
+    TITLE = "geode-tui"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {  # type: ignore[assignment]
+        mode: _lazily(mode, class_name) for mode, class_name in _SCREENS.items()
+    }
+    COMMANDS = {GeodeCommands}  # type: ignore[assignment]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(_mode_binding(number, mode) for number, mode in enumerate(_SCREENS, 1)),
+        Binding(
+            "question_mark,f1",
+            "help",
+            "help",
+            key_display="?",
+            id="app.help",
+            tooltip="Explain what has the focus, with all its keys",
+        ),
+        Binding("q", "quit", "quit", id="app.quit", tooltip="Leave geode-tui"),
+        Binding(
+            "ctrl+q",
+            "quit",
+            "quit",
+            show=False,
+            priority=True,
+            id="app.quit-anywhere",
+            tooltip="Leave geode-tui, wherever the focus is",
+        ),
+    ]
+    ENABLE_COMMAND_PALETTE = True
+    NOTIFICATION_TIMEOUT = 4
+
+    def __init__(self, workspace: Workspace, *, mode: str = "connect") -> None:
+        plain = "NO_COLOR" in os.environ
+        super().__init__()
+        self.workspace = workspace
+        self._first_mode = mode
+        self._plain = plain
+        self._settings_error: GeodeTuiError | None = None
+        try:
+            self._settings = load_settings()
+        except GeodeTuiError as error:
+            self._settings, self._settings_error = Settings(), error
+
+    def on_mount(self) -> None:
+        """Set colours and keys as settled, then show the first screen."""
+        chosen = last_theme() or self._settings.theme
+        known = chosen in self.available_themes and not self._plain
+        self.theme = chosen if known else DEFAULT_THEME
+        self.theme_changed_signal.subscribe(self, lambda theme: self._theme_chosen(theme.name))
+        self.set_keymap(dict(self._settings.keymap))
+        self._clashes: set[frozenset[str]] = set()
+        self.switch_mode(self._first_mode)
+        if self._settings_error:
+            self.push_screen(ErrorDialog(self._settings_error))
+
+    async def on_unmount(self) -> None:
+        """Let the source go."""
+        await self.workspace.close()
+
+    def _theme_chosen(self, name: str) -> None:
+        if not self._plain:
+            remember_theme(name)
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Tell once which keys of the settings are taken twice."""
+        names = frozenset(binding.id or binding.action for binding in clashed_bindings)
+        if names not in self._clashes:
+            self._clashes.add(names)
+            text = f"these have the same key: {', '.join(sorted(names))}"
+            self.notify(text, title="keymap", severity="warning", markup=False)
+
+    def show_in(self, mode: str, item: str = "") -> None:
+        """Go to a screen, and there to a table or a rule by its name."""
+        self._show(mode, item)
+
+    @work(group="navigation", exclusive=True)
+    async def _show(self, mode: str, item: str) -> None:
+        await self._to_mode(mode)
+        if item and isinstance(self.screen, GeodeScreen):
+            self.screen.show_item(item)
+
+    async def action_mode(self, mode: str) -> None:
+        """Go to a screen, unless a dialog waits for its answer."""
+        await self._to_mode(mode)
+
+    async def _to_mode(self, mode: str) -> None:
+        if isinstance(self.screen, GeodeScreen | CommandPalette):
+            await self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        """Show the help panel, or hide it."""
+        panels = self.screen.query(HelpPanel)
+        if panels:
+            panels.remove()
+        else:
+            self.screen.mount(HelpPanel())
+
+    async def action_quit(self) -> None:
+        """Leave, after asking what a run or an unsaved mapping needs."""
+        self._quit()
+
+    @work(group="quit", exclusive=True)
+    async def _quit(self) -> None:
+        if await self._run_stopped() and await self._mapping_settled():
+            self.exit()
+
+    async def _run_stopped(self) -> bool:
+        runner = self.workspace.runner
+        if runner is None or runner.finished:
+            return True
+        answer = await self.push_screen_wait(
+            ChoiceDialog(
+                "a migration is running",
+                [("stay", "stay"), ("stop", "stop safely and quit")],
+                message="It cannot go on without geode-tui. Stopped safely, it ends after the "
+                "rows in flight and can be resumed later.",
+            )
+        )
+        if answer != "stop":
+            return False
+        runner.stop()
+        self.notify("stopping after the rows in flight …", timeout=30, markup=False)
+        await asyncio.to_thread(runner.join)
+        return True
+
+    async def _mapping_settled(self) -> bool:
+        if self.workspace.history is None or self.workspace.saved:
+            return True
+        answer = await self.push_screen_wait(
+            ChoiceDialog(
+                "the mapping is not saved",
+                [
+                    ("stay", "stay"),
+                    ("save", "save and quit"),
+                    ("drop", "quit without saving"),
+                ],
+            )
+        )
+        if answer == "save":
+            try:
+                self.workspace.save_mapping()
+            except GeodeTuiError as error:
+                self.push_screen(ErrorDialog(error))
+                return False
+        return answer in ("save", "drop")
+
+
+def run_app(workspace: Workspace, *, mode: str = "connect", mouse: bool = True) -> None:
+    """Show the terminal interface until it is left."""
+    app: App[None] = GeodeApp(workspace, mode=mode)
+    app.run(mouse=mouse)

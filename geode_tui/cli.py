@@ -1,0 +1,256 @@
+"""The command line: verbs, exit codes, and errors in at most four lines."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from geode_tui import __version__
+from geode_tui.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    GeodeTuiError,
+    redact,
+)
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        verb: Verb = arguments.verb_function
+        return verb(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; what is buffered must not be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except GeodeTuiError as error:
+        _tell(error, arguments.debug)
+        return error.exit_code
+    except Exception as error:
+        what = f"defect in geode-tui: {type(error).__name__}: {redact(str(error))}"
+        _tell(GeodeTuiError(what, "", "run again with --debug and report it"), arguments.debug)
+        return EXIT_FAILED
+
+
+def _tell(error: GeodeTuiError, debug: bool) -> None:
+    from geode_tui.commands.output import say
+
+    for number, line in enumerate(error.lines()):
+        say(f"geode-tui: {line}" if number == 0 else f"  {line}")
+    if debug:
+        print(redact(traceback.format_exc()), file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "geode-tui",
+        description="Move a PostgreSQL database into the Geode graph database. "
+        "Without a verb: the terminal interface.",
+    )
+    parser.add_argument("--version", action="version", version=f"geode-tui {__version__}")
+    parser.set_defaults(
+        verb_function=_interface, debug=False, source=None, target="", graph=None, schema=None
+    )
+    _common(parser)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+
+    demo = _verb(verbs, "demo", "the sample shop, from a private PostgreSQL into a graph", _demo)
+    demo.add_argument("--rows", type=_positive, help="about how many rows (20,000)")
+    demo.add_argument("--headless", action="store_true", help="no interface: run and print")
+    _json(demo)
+
+    inspect = _verb(verbs, "inspect", "print a source's catalog", _inspect)
+    _source(inspect)
+    _json(inspect)
+
+    map_ = _verb(verbs, "map", "infer a mapping and write its file", _map)
+    _source(map_)
+    map_.add_argument("--output", required=True, metavar="FILE", help="the mapping's file, or -")
+    map_.add_argument("--merge", action="store_true", help="keep the edits in an existing file")
+    _json(map_)
+
+    assess = _verb(verbs, "assess", "print what to know before a run", _assess)
+    _source(assess)
+    _mapping(assess)
+    _json(assess)
+
+    migrate = _verb(verbs, "migrate", "run a migration to the end of verify", _migrate)
+    _source(migrate)
+    _target(migrate)
+    _mapping(migrate)
+    migrate.add_argument("--batch-size", type=_positive, metavar="N", help="rows a transaction")
+    migrate.add_argument(
+        "--parallel", type=_positive, default=2, metavar="N", help="sessions on the source (2)"
+    )
+    _json(migrate)
+
+    resume = _verb(verbs, "resume", "go on with a run that stopped", _resume)
+    resume.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
+    resume.add_argument("--source", metavar="DSN", help="the same source, for its password")
+    _json(resume)
+
+    validate = _verb(verbs, "validate", "compare source and graph: the ledger", _validate)
+    _source(validate)
+    _target(validate)
+    _mapping(validate)
+    validate.add_argument("--format", choices=("table", "json"), default="table")
+    _json(validate)
+
+    status = _verb(verbs, "status", "print where a run stands", _status)
+    status.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
+    status.add_argument("--follow", action="store_true", help="again each second until it ends")
+    _json(status)
+
+    runs = _verb(verbs, "runs", "list the runs of this machine", _runs)
+    runs.add_argument("action", nargs="?", choices=("show",), help="one run, whole")
+    runs.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
+    _json(runs)
+
+    query = _verb(verbs, "query", "run one GQL statement, for a look", _query)
+    _target(query)
+    query.add_argument("statement", metavar="GQL")
+    _json(query)
+
+    info = _verb(verbs, "info", "print paths and versions", _info)
+    _json(info)
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    function: Verb,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=text, description=text)
+    parser.set_defaults(verb_function=function)
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback"
+    )
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source",
+        metavar="DSN",
+        default="",
+        help="PostgreSQL DSN or profile; empty: PG* variables",
+    )
+    parser.add_argument("--schema", action="append", metavar="S", help="only this schema (repeat)")
+
+
+def _target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", required=True, metavar="T", help="FILE.grafeo, or a profile")
+    parser.add_argument("--graph", metavar="G", help="a named graph in it")
+
+
+def _mapping(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mapping", required=True, metavar="FILE", help="the mapping's file")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+# Each verb imports what it needs when it runs: `--help` and `info` stay quick.
+
+
+def _interface(arguments: argparse.Namespace) -> int:
+    from geode_tui.app import run_app
+    from geode_tui.migration.workspace import Workspace
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise GeodeTuiError(
+            "the interface needs a terminal", "", "see the verbs with: geode-tui --help"
+        )
+    run_app(Workspace(), mouse=not arguments.no_mouse)
+    return EXIT_OK
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.demo import demo
+
+    return demo(arguments)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.catalog import inspect
+
+    return inspect(arguments)
+
+
+def _map(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.catalog import map_
+
+    return map_(arguments)
+
+
+def _assess(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.catalog import assess_
+
+    return assess_(arguments)
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.migrate import migrate
+
+    return migrate(arguments)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.migrate import resume
+
+    return resume(arguments)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.migrate import validate
+
+    return validate(arguments)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.journal import status
+
+    return status(arguments)
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.journal import runs
+
+    return runs(arguments)
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.look import query
+
+    return query(arguments)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.look import info
+
+    return info(arguments)

@@ -1,0 +1,129 @@
+"""What the command line prints: data to stdout, narration to stderr, never markup."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from rich.cells import cell_len
+
+from geode_tui.validation.ledger import Entry, Ledger
+
+
+def say(text: str) -> None:
+    """A line of narration, to stderr."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """A line of data, to stdout."""
+    print(visible(text), flush=True)
+
+
+def show_json(document: Any, indent: int | None = 2) -> None:
+    """One JSON document, to stdout."""
+    print(json.dumps(document, default=_plain, ensure_ascii=False, indent=indent), flush=True)
+
+
+def visible(text: str) -> str:
+    """The text with control characters (which could drive a terminal) made visible."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
+    """Lines of a table with columns as wide as their widest cell.
+
+    `right` has a `>` for each column that is set right, any other character for the rest.
+    """
+    table = [list(header), *([visible(cell).replace("\n", "⏎") for cell in row] for row in rows)]
+    widths = [max(cell_len(row[column]) for row in table) for column in range(len(header))]
+    lines = []
+    for row in table:
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            padding = " " * (width - cell_len(cell))
+            to_right = right[column : column + 1] == ">"
+            cells.append(padding + cell if to_right else cell + padding)
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    return lines
+
+
+def show_ledger(ledger: Ledger) -> None:
+    """The balance sheet as text, to stdout."""
+    header = ("entity", "source rows", "in graph", "dead", "orphans", "nulls", "sampled", "verdict")
+    rows = [_entry_cells(entry) for entry in ledger.entries]
+    for line in aligned(header, rows, "_>>>>>>_"):
+        show(line)
+    for difference in ledger.differences[:20]:
+        show(f"  {difference.entity} {difference.key}: only in the {difference.where}") if (
+            difference.where != "both"
+        ) else show(f"  {difference.entity} {difference.key}:")
+        for name, source, graph in difference.values:
+            show(f"    {name}: source {source} · graph {graph}")
+    wrong = sum(not entry.balanced for entry in ledger.entries)
+    total = len(ledger.entries)
+    show(f"the ledger balances: {total} entries" if not wrong else f"{wrong} of {total} differ")
+
+
+def ledger_document(ledger: Ledger) -> dict[str, Any]:
+    """The ledger as a JSON document (docs/cli.md)."""
+    return {
+        "balanced": ledger.balanced,
+        "fence": ledger.fence,
+        "taken": ledger.taken,
+        "entries": [
+            asdict(entry)
+            | {"missing": entry.missing, "balanced": entry.balanced, "verdict": entry.verdict}
+            for entry in ledger.entries
+        ],
+        "differences": [asdict(difference) for difference in ledger.differences],
+    }
+
+
+def duration(seconds: float | None) -> str:
+    """`1:02:03`, `2:03`, or a dash."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moment(seconds: float | None) -> str:
+    """A time of day with its date, in the machine's zone, or a dash."""
+    if seconds is None:
+        return "–"
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _entry_cells(entry: Entry) -> tuple[str, ...]:
+    mark = "✓" if entry.balanced else "✗"
+    return (
+        entry.id,
+        f"{entry.source_rows:,}",
+        f"{entry.in_graph:,}",
+        f"{entry.dead:,}",
+        f"{entry.orphans:,}" if entry.kind == "relationship" else "",
+        f"{entry.nulls:,}" if entry.kind == "relationship" else "",
+        f"{entry.sampled:,}",
+        f"{mark} {entry.verdict}",
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)

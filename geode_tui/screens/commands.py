@@ -1,0 +1,77 @@
+"""What the command palette offers: screens, tables, labels, themes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.types import IgnoreReturnCallbackType
+
+from geode_tui.screens.base import WorkspaceApp
+from geode_tui.widgets.phase_strip import MODES
+from geode_tui.widgets.text import one_line
+
+_MODE_HELP = {
+    "connect": "saved connections, source and target",
+    "schema": "what is in the source",
+    "mapping": "what becomes of it",
+    "run": "the migration as it goes",
+    "report": "the proof that it arrived",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: its name, what it does, and the doing."""
+
+    name: str
+    help: str
+    run: IgnoreReturnCallbackType
+
+
+class GeodeCommands(Provider):
+    """Screens and themes, and by name every table and label."""
+
+    @property
+    def _app(self) -> WorkspaceApp:
+        app: Any = self.app
+        assert isinstance(app, WorkspaceApp)
+        return app
+
+    async def discover(self) -> Hits:
+        """What is offered before anything is typed."""
+        for command in self._general():
+            yield DiscoveryHit(Content(command.name), command.run, command.name, command.help)
+
+    async def search(self, query: str) -> Hits:
+        """What matches, tables and labels too."""
+        matcher = self.matcher(query)
+        for command in (*self._general(), *self._names()):
+            score = matcher.match(command.name)
+            if score > 0:
+                shown = matcher.highlight(command.name)
+                yield Hit(score, shown, command.run, command.name, command.help)
+
+    def _general(self) -> Iterator[Command]:
+        app = self._app
+        for mode in MODES:
+            yield Command(f"screen: {mode}", _MODE_HELP[mode], partial(app.show_in, mode))
+        yield Command("keys and help", "explain what has the focus", app.action_help)
+        for theme in sorted(app.available_themes):
+            run = partial(setattr, app, "theme", theme)
+            yield Command(f"theme: {theme}", "colours", run)
+        yield Command("quit", "leave geode-tui", app.action_quit)
+
+    def _names(self) -> Iterator[Command]:
+        workspace, show = self._app.workspace, self._app.show_in
+        for table in workspace.catalog.tables if workspace.catalog else ():
+            name = str(table.name)
+            yield Command(f"table: {one_line(name)}", table.kind, partial(show, "schema", name))
+        rules = workspace.history.current.rules if workspace.history else ()
+        for rule in rules:
+            run = partial(show, "mapping", rule.id)
+            yield Command(f"label: {one_line(rule.id)}", f"from {one_line(str(rule.table))}", run)

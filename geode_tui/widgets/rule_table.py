@@ -1,0 +1,195 @@
+"""All rules of a mapping, and the tables that no rule moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.content import Content
+
+from geode_tui.catalog import Catalog, TableName
+from geode_tui.mapping.assess import Finding
+from geode_tui.mapping.model import Mapping, NodeRule, Rule
+from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
+
+RuleState = Literal["node", "relationship", "excluded", "inactive", "finding", "unmapped"]
+
+_SHOWN: dict[RuleState, tuple[str, str]] = {
+    "node": ("✓ node", "$text-success"),
+    "relationship": ("✓ rel", "$text-success"),
+    "excluded": ("– excluded", "$text-muted"),
+    "inactive": ("– inactive", "$text-muted"),
+    "finding": ("! finding", "$text-warning"),
+    "unmapped": ("– no rule", "$text-muted"),
+}
+_NARROW = (TableColumn("state", 10), TableColumn("rule"))
+_WIDE = (TableColumn("state", 10), TableColumn("rule"), TableColumn("table"))
+_ROOM_FOR_TABLE = 56
+
+
+@dataclass(frozen=True, slots=True)
+class RuleItem:
+    """A line: a rule with its state, or a table that no rule moves (`rule` is None)."""
+
+    rule: Rule | None
+    table: TableName
+    state: RuleState
+
+    @property
+    def title(self) -> str:
+        """`Order`, `CONTAINS Order→Product`, or the table's name."""
+        if self.rule is None:
+            return str(self.table)
+        if isinstance(self.rule, NodeRule):
+            return self.rule.label
+        return f"{self.rule.type} {self.rule.start.label}→{self.rule.end.label}"
+
+
+class FindingIndex:
+    """Findings by rule."""
+
+    def __init__(self, findings: Iterable[Finding], catalog: Catalog) -> None:
+        self._by_table: dict[str, list[Finding]] = {}
+        self._by_subject: dict[str, list[Finding]] = {}
+        tables = {str(table.name) for table in catalog.tables}
+        for finding in findings:
+            self._by_subject.setdefault(finding.subject, []).append(finding)
+            table = _table_in(finding.subject, tables)
+            if table:
+                self._by_table.setdefault(table, []).append(finding)
+
+    def of(self, rule: Rule) -> list[Finding]:
+        """The findings of a rule: its own, its table's, and those of the columns it moves."""
+        table = str(rule.table)
+        columns = {f"{table}.{item.column}" for item in rule.included_properties}
+        found = list(self._by_subject.get(rule.id, []))
+        found += [
+            finding
+            for finding in self._by_table.get(table, [])
+            if finding.subject == table or finding.subject in columns
+        ]
+        return found
+
+    def of_table(self, table: TableName) -> list[Finding]:
+        """The findings of a table and its columns."""
+        return self._by_table.get(str(table), [])
+
+
+def _table_in(subject: str, tables: set[str]) -> str:
+    """The table that a subject (`schema.table` or `schema.table.column`) is about, or ``."""
+    if subject in tables:
+        return subject
+    at = subject.find(".")
+    while at >= 0:
+        at = subject.find(".", at + 1)
+        if at >= 0 and subject[:at] in tables:
+            return subject[:at]
+    return ""
+
+
+def rule_items(mapping: Mapping, catalog: Catalog, findings: FindingIndex) -> list[RuleItem]:
+    """All rules, nodes first, then the tables without a rule."""
+    active = {id(rule) for rule in mapping.active_rules()}
+    items = []
+    for rule in mapping.rules:
+        if not rule.include:
+            state: RuleState = "excluded"
+        elif id(rule) not in active:
+            state = "inactive"
+        elif any(finding.severity != "information" for finding in findings.of(rule)):
+            state = "finding"
+        else:
+            state = "node" if isinstance(rule, NodeRule) else "relationship"
+        items.append(RuleItem(rule, rule.table, state))
+    moved = {rule.table for rule in mapping.rules}
+    unmapped = (table.name for table in catalog.tables if table.name not in moved)
+    return items + [RuleItem(None, name, "unmapped") for name in unmapped]
+
+
+def summary(items: Sequence[RuleItem]) -> str:
+    """How many of what: `9 nodes · 11 relationships · 1 excluded`."""
+    count = Counter(item.state for item in items)
+    kinds = Counter(
+        "nodes" if isinstance(item.rule, NodeRule) else "relationships"
+        for item in items
+        if item.rule is not None and item.state not in ("excluded", "inactive")
+    )
+    parts = [f"{kinds['nodes']:,} nodes", f"{kinds['relationships']:,} rels"]
+    for state, word in (
+        ("excluded", "excluded"),
+        ("inactive", "inactive"),
+        ("unmapped", "no rule"),
+    ):
+        if count[state]:  # type: ignore[index]
+            parts.append(f"{count[state]:,} {word}")  # type: ignore[index]
+    return " · ".join(parts)
+
+
+class RuleTable(VirtualTable):
+    """The rules with their states, filtered by a text."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(_NARROW, empty="no rule", id=id, classes=classes)
+        self._items: list[RuleItem] = []
+        self._visible: list[RuleItem] = []
+        self._filter = ""
+
+    @property
+    def item(self) -> RuleItem | None:
+        """What is under the cursor."""
+        return self._visible[self.cursor] if self.cursor < len(self._visible) else None
+
+    @property
+    def visible_items(self) -> Sequence[RuleItem]:
+        """The lines that the filter lets through."""
+        return self._visible
+
+    def show_items(self, items: list[RuleItem]) -> None:
+        """Show these lines; the cursor stays at its place."""
+        self._items = items
+        self._apply()
+
+    def filter(self, text: str) -> None:
+        """Show only lines whose rule, table or state contains `text`."""
+        self._filter = text.strip().casefold()
+        current = self.item
+        self._apply()
+        if current in self._visible:
+            self.cursor = self._visible.index(current)
+
+    def go_to(self, item: str) -> bool:
+        """Put the cursor on the rule of that id or label, or on the first of that table."""
+        for index, line in enumerate(self._visible):
+            if (line.rule is not None and line.rule.id == item) or str(line.table) == item:
+                self.cursor = index
+                return True
+        return False
+
+    def on_resize(self) -> None:
+        """Show the table's name where there is room."""
+        columns = _WIDE if self.size.width >= _ROOM_FOR_TABLE else _NARROW
+        if columns != self.columns:
+            self.set_columns(columns)
+            self._apply()
+        super().on_resize()
+
+    def _apply(self) -> None:
+        wanted = self._filter
+        self._visible = (
+            [i for i in self._items if wanted in _searched(i)] if wanted else self._items
+        )
+        self.set_empty(f"nothing matches {wanted}" if wanted else "no rule")
+        self.set_source(len(self._visible), self._cells)
+
+    def _cells(self, index: int) -> Row:
+        item = self._visible[index]
+        word, style = _SHOWN[item.state]
+        quiet = item.state in ("excluded", "inactive", "unmapped")
+        title = Content.styled(item.title, "$text-muted") if quiet else item.title
+        return (Content.styled(word, style), title, str(item.table))[: len(self.columns)]
+
+
+def _searched(item: RuleItem) -> str:
+    return f"{item.title} {item.table} {_SHOWN[item.state][0]}".casefold()

@@ -1,0 +1,100 @@
+"""The top line: what is moved where, how far it is, and the time."""
+
+from __future__ import annotations
+
+import time
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from geode_tui.errors import redact
+from geode_tui.migration.events import RunSnapshot
+from geode_tui.migration.workspace import Workspace
+from geode_tui.widgets.text import fit, one_line
+
+_LEAST = 12
+PRODUCTION = "PROD"
+
+
+class StatusLine(Widget):
+    """One line: `geode-tui  shop@db1 PROD ─▶ shop.grafeo  run 7 backfill 62 %  14:02:07`."""
+
+    DEFAULT_CSS = """
+    StatusLine {
+        height: 1;
+        background: $panel;
+        color: $foreground;
+        &.-production { background: $error-muted; }
+    }
+    """
+
+    parts: reactive[tuple[str, str, str, str, str]] = reactive(("", "", "", "", ""))
+    """Source, its label, target, run, time."""
+
+    def show(self, workspace: Workspace) -> None:
+        """Show a workspace as it is now."""
+        source = workspace.source.name if workspace.source else "not connected"
+        runner = workspace.runner
+        run = run_text(runner.snapshot()) if runner else ""
+        clock = time.strftime("%H:%M:%S")
+        self.set_class(workspace.label.upper() == PRODUCTION, "-production")
+        target = redact(workspace.target_place)
+        self.parts = (one_line(source), one_line(workspace.label), one_line(target), run, clock)
+
+    def render(self) -> Content:
+        """The line, its names cut to what the width allows."""
+        source, label, target, run, clock = self.parts
+        width = self.size.width
+        brand = " geode-tui   " if width >= 70 else " "
+        mark = f" {label} " if label else ""
+        right = f"{run}   {clock} " if run else f"{clock} "
+        arrow = " ─▶ " if target else ""
+        room = width - sum(map(cell_len, (brand, mark, arrow, right))) - (2 if mark else 1)
+        source, target = _cut(source, target, room)
+        colour = "bold $text-error" if label.upper() == PRODUCTION else "bold $text-warning"
+        left = Content.assemble(
+            (brand, "$text-muted"),
+            (source, "bold"),
+            " " if mark else "",
+            (mark, f"{colour} reverse"),
+            (arrow, "$text-muted"),
+            (target, "bold"),
+        )
+        gap = max(1, width - left.cell_length - cell_len(right))
+        return Content.assemble(left, " " * gap, (run, "$text-accent"), right[len(run) :])
+
+
+def run_text(snapshot: RunSnapshot) -> str:
+    """`run 7 backfill 62 %`: the run with its phase, or how it ended."""
+    words = f"run {snapshot.run}"
+    if snapshot.state != "running":
+        return f"{words} {snapshot.state}"
+    share = run_share(snapshot)
+    return f"{words} {snapshot.phase.name}" + ("" if share is None else f" {share:.0%}")
+
+
+def run_share(snapshot: RunSnapshot) -> float | None:
+    """Done share of the backfill from 0 to 1, None where it is not known or not its time."""
+    if snapshot.phase.name != "backfill":
+        return None
+    sizes = [entity.rows_estimated for entity in snapshot.entities]
+    total = sum(size or 0 for size in sizes)
+    if not total or None in sizes:
+        return None
+    done = sum((entity.share or 0) * (entity.rows_estimated or 0) for entity in snapshot.entities)
+    return done / total
+
+
+def _cut(source: str, target: str, room: int) -> tuple[str, str]:
+    """Both names in `room` cells, each with its fair part."""
+    lengths = cell_len(source), cell_len(target)
+    if sum(lengths) <= room:
+        return source, target
+    half = max(_LEAST, room // 2)
+    if lengths[1] <= half:
+        return fit(source, max(_LEAST, room - lengths[1])), target
+    if lengths[0] <= half:
+        return source, fit(target, max(_LEAST, room - lengths[0]))
+    return fit(source, half), fit(target, half)
