@@ -22,13 +22,15 @@ LARGE_ROWS = 1_000_000
 def main() -> int:
     """Measure and print."""
     large = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE_ROWS
-    with tempfile.TemporaryDirectory(prefix="geode-bench-") as folder:
-        with EmbeddedPostgres(Path(folder) / "postgres") as server:
-            small = _measure("product", server, min(SMALL_ROWS, large), folder)
-            product = _measure("product", server, large, folder)
-            memory = _measure("memory", server, large, folder)
-            plain = _measure("plain", server, large, folder)
-            stall = _measure("stall", server, min(SMALL_ROWS * 2, large), folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="geode-bench-") as folder,
+        EmbeddedPostgres(Path(folder) / "postgres") as server,
+    ):
+        small = _measure("product", server, min(SMALL_ROWS, large), folder)
+        product = _measure("product", server, large, folder)
+        memory = _measure("memory", server, large, folder)
+        plain = _measure("plain", server, large, folder)
+        stall = _measure("stall", server, min(SMALL_ROWS * 2, large), folder)
     _print(large, small, product, memory, plain, stall)
     return 0
 

@@ -116,11 +116,9 @@ def stall(dsn: str, folder: Path) -> dict[str, Any]:
             await pilot.pause(1)
             runner = workspace.start_run()
             watcher = asyncio.create_task(watch())
-            while not runner.finished and runner.snapshot().phase.name != "verify":
-                await asyncio.sleep(0.1)
+            await asyncio.to_thread(_wait_for_verify, runner)
             watcher.cancel()
-            while not runner.finished:
-                await asyncio.sleep(0.1)
+            await asyncio.to_thread(runner.join)
 
     asyncio.run(work())
     late.sort()
@@ -131,6 +129,11 @@ def stall(dsn: str, folder: Path) -> dict[str, Any]:
         "things": 1,
         "seconds": 1,
     }
+
+
+def _wait_for_verify(runner: Runner) -> None:
+    while not runner.finished and runner.snapshot().phase.name != "verify":
+        time.sleep(0.1)
 
 
 async def _plan(dsn: str) -> tuple[Mapping, Plan]:

@@ -65,10 +65,10 @@ class GeodeApp(WorkspaceApp):
 
     TITLE = "geode-tui"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {  # type: ignore[assignment]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
         mode: _lazily(mode, class_name) for mode, class_name in _SCREENS.items()
     }
-    COMMANDS = {GeodeCommands}  # type: ignore[assignment]  # noqa: RUF012
+    COMMANDS = {GeodeCommands}  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         *(_mode_binding(number, mode) for number, mode in enumerate(_SCREENS, 1)),
         Binding(

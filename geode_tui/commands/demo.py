@@ -13,6 +13,7 @@ from geode_tui.commands.migrate import drive
 from geode_tui.commands.output import say
 from geode_tui.demo import EmbeddedPostgres, build_shop
 from geode_tui.errors import EXIT_OK
+from geode_tui.mapping.file import save
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
 from geode_tui.migration.journal import Journal, RunRecord
@@ -51,7 +52,9 @@ def _headless(rows: int, json: bool) -> int:
             say(f"run {unfinished.number} stopped before its end: going on with it")
             return drive(Runner(resume=unfinished.number, source=dsn), json)
         _remove(target)
-        request = RunRequest(dsn, str(target), asyncio.run(_mapping(dsn)), label=LABEL)
+        mapping = asyncio.run(_mapping(dsn))
+        save(mapping, _mapping_file(rows))
+        request = RunRequest(dsn, str(target), mapping, label=LABEL)
         return drive(Runner(request), json)
 
     return _with_shop(rows, work)
@@ -69,7 +72,7 @@ def _interface(rows: int, mouse: bool) -> int:
         workspace = Workspace(
             source_dsn=dsn,
             target_place=str(target),
-            mapping_path=paths.demo_folder() / f"mapping-{rows}.yaml",
+            mapping_path=_mapping_file(rows),
             label=LABEL,
         )
         run_app(workspace, mode="schema", mouse=mouse)
@@ -95,6 +98,10 @@ async def _mapping(dsn: str) -> Mapping:
 
 def _graph_file(rows: int) -> Path:
     return paths.demo_folder() / f"shop-{rows}.grafeo"
+
+
+def _mapping_file(rows: int) -> Path:
+    return paths.demo_folder() / f"mapping-{rows}.yaml"
 
 
 def _remove(target: Path) -> None:

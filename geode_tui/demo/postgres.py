@@ -51,8 +51,8 @@ class EmbeddedPostgres:
     The directory is made on the first start and kept by `stop`; the next start goes on with its
     data, after a crash too. `settings` are server settings that win over `DEFAULT_SETTINGS`;
     durability is off, the data survives a crash of the server but not of the machine. `binaries`
-    names the folder of the server's programs; without it they are looked for. As root the server
-    runs under the account that owns the directory, else `postgres`, else `nobody`.
+    names the folder of the server's programs; without it the first start finds them. As root
+    the server runs under the account that owns the directory, else `postgres`, else `nobody`.
 
     Every method raises `EmbeddedPostgresError` for what a person can mend.
     """
@@ -66,7 +66,7 @@ class EmbeddedPostgres:
     ) -> None:
         self.data_directory = Path(data_directory).absolute()
         self._settings = {**DEFAULT_SETTINGS, **(settings or {})}
-        self._binaries = binaries
+        self.binaries = binaries
         self._account: Account | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_folder: Path | None = None
@@ -146,19 +146,20 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         self._account = _account_for(self.data_directory)
         major = self._major_of_the_data()
-        binaries = choose_binaries(self._account, major=major, only=self._binaries)
+        self.binaries = choose_binaries(self._account, major=major, only=self.binaries)
         self._refuse_a_directory_in_use()
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="embedded-postgres")
         atexit.register(self.stop)
         if major is None:
-            self._initialise(binaries)
+            self._initialise(self.binaries)
         self._socket_folder = _make_socket_folder(self._account)
-        self._serve(binaries)
+        self._serve(self.binaries)
 
     def _major_of_the_data(self) -> int | None:
         """The major version of the data directory, None when it is still to be made."""
         try:
-            return int((self.data_directory / "PG_VERSION").read_text().strip())
+            version = (self.data_directory / "PG_VERSION").read_text()
+            return int(version.strip().split(".")[0])
         except FileNotFoundError:
             if not self.data_directory.exists() or not any(self.data_directory.iterdir()):
                 return None
@@ -190,7 +191,7 @@ class EmbeddedPostgres:
         self.data_directory.parent.mkdir(parents=True, exist_ok=True)
         answer = ""
         for locale in _LOCALES:
-            folder = self._new_folder(self.data_directory.parent, f".{self.data_directory.name}-")
+            folder = _new_private_folder(self.data_directory.parent, "initdb-", self._account)
             try:
                 done, answer = self._initdb(binaries, folder, locale)
                 if done:
@@ -276,9 +277,6 @@ class EmbeddedPostgres:
             os.close(descriptor)
             if output >= 0:
                 os.close(output)
-
-    def _new_folder(self, parent: Path, prefix: str) -> Path:
-        return _new_private_folder(parent, prefix, self._account)
 
     def _open_log(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW

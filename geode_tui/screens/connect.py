@@ -266,16 +266,14 @@ The source is only ever read. An empty password means libpq's own places:
         workspace = self.workspace
         if workspace.history is None or workspace.saved or not workspace.history.undo_label:
             return True
-        return bool(
-            await self.app.push_screen_wait(
-                ConfirmDialog(
-                    "the mapping is not saved",
-                    "Connecting reads the mapping anew; edits that are not saved are lost.",
-                    yes="lose them",
-                    no="stay",
-                )
-            )
+        question = ConfirmDialog(
+            "the mapping is not saved",
+            "Connecting reads the mapping anew; edits that are not saved are lost.",
+            yes="lose them",
+            no="stay",
         )
+        sure = await self.app.push_screen_wait(question)
+        return sure
 
     def _password_for(self, run: RunRecord) -> str | None:
         """The password in the form, where the form is about the run's source."""

@@ -37,6 +37,18 @@ def letter_text(letter: DeadLetter) -> str:
     )
 
 
+class DeadLetterTable(VirtualTable):
+    """Dead letters, a line each."""
+
+    def __init__(self, letters: Sequence[DeadLetter]) -> None:
+        rows = [(entity_title(x.entity), x.key, x.error_class, x.reason) for x in letters]
+        super().__init__(_COLUMNS, rows, empty="✓ no dead letter: every row was written")
+
+    def on_mount(self) -> None:
+        """Have widths before the first size is known."""
+        self._measure()
+
+
 class DeadLettersDialog(Dialog[None]):
     """A list of dead letters; enter shows one with its values."""
 
@@ -53,10 +65,9 @@ class DeadLettersDialog(Dialog[None]):
 
     def compose_dialog(self) -> ComposeResult:
         """The list, and how much of it is shown."""
-        rows = [(entity_title(x.entity), x.key, x.error_class, x.reason) for x in self._letters]
-        yield VirtualTable(_COLUMNS, rows, empty="✓ no dead letter: every row was written")
-        shown = counted(len(rows), "dead letter")
-        more = f"the first {shown}" if len(rows) >= SHOWN else shown
+        yield DeadLetterTable(self._letters)
+        shown = counted(len(self._letters), "dead letter")
+        more = f"the first {shown}" if len(self._letters) >= SHOWN else shown
         yield Static(Content.styled(f"{more} · enter shows the values", "$text-muted"))
 
     def on_mount(self) -> None:

@@ -55,7 +55,8 @@ Moves the rows: **assess** the mapping, **prepare** the graph, **backfill** all 
 relationships, **verify** by counting and comparing both sides. The source is only read.
 
 - **r** shows the plan in words and starts. On a source labelled PROD its name must be typed.
-- **s** stops safely: the chunks in flight are finished, **R** goes on from there, also after a crash.
+- **s** stops safely: the chunks in flight are finished; **R** goes on from there, also after a
+  crash.
 - **enter** on an entity shows its SELECT, its counts and its dead letters.
 - **d** lists the dead letters: rows that the graph refused, each with its reason.
 - **l** shows the log alone, and again all.
@@ -79,11 +80,11 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         #run-phases, #run-totals, #run-workers { height: auto; max-height: 3; padding: 0 1; }
         #run-workers { color: $text-muted; }
         #run-empty { height: 1fr; padding: 1 2; }
-        #run-log { height: 8; max-height: 8; background: $surface; border-top: solid $foreground 25%; }
-        #run-log { border-title-color: $text-muted; padding: 0 1; scrollbar-size-vertical: 1; }
+        #run-log { height: 8; background: $surface; border-top: solid $foreground 25%; }
+        #run-log { border-title-color: $text-muted; padding: 0 1; scrollbar-size: 0 1; }
         &.-narrow #run-log, &.-short #run-log { height: 5; }
         #run-going { height: 1fr; }
-        &.-log #run-log { height: 1fr; max-height: 100%; }
+        &.-log #run-log { height: 1fr; }
         &.-log #run-going { display: none; }
         &.-empty #run-going, &.-empty #run-log { display: none; }
         #run-empty { display: none; }
@@ -96,6 +97,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         self._runner: Runner | None = None
         self._last: RunSnapshot | None = None
         self._told = False
+        self._texts: dict[str, Content] = {}
         self._resumable: RunRecord | None = None
         self._findings: tuple[Finding, ...] = ()
 
@@ -153,13 +155,16 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
             parts.append((self._plan() + "\n", ""))
         if self._resumable is not None:
             record = self._resumable
-            what = f"  go on with run {record.number}, {record.state}: {record.source} ─▶ {record.target}"
+            moved = f"{record.source} ─▶ {record.target}"
+            what = f"  go on with run {record.number}, {record.state}: {moved}"
             parts += [("\nR", "bold $text-accent"), (one_line(what), ""), ("\n", "")]
         return Content.assemble(*parts)
 
     def _plan(self) -> str:
         space = self.workspace
-        assert space.source and space.history and space.catalog
+        assert space.source is not None
+        assert space.history is not None
+        assert space.catalog is not None
         return plan_text(
             space.source.name,
             space.label,
@@ -203,15 +208,16 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
             self.query_one(Throughput).add(time.monotonic(), snapshot.rate)
         if snapshot == self._last:
             return
-        last, self._last = self._last, snapshot
+        self._last = snapshot
         self.query_one(EntityTable).show_entities(snapshot.entities)
-        self._update("#run-phases", phases_text(snapshot), last and phases_text(last))
-        self._update("#run-totals", totals_text(snapshot), last and totals_text(last))
-        self._update("#run-workers", workers_text(snapshot), last and workers_text(last))
+        self._update("#run-phases", phases_text(snapshot))
+        self._update("#run-totals", totals_text(snapshot))
+        self._update("#run-workers", workers_text(snapshot))
 
-    def _update(self, selector: str, new: Content, old: Content | None) -> None:
-        if new != old:
-            self.query_one(selector, Static).update(new)
+    def _update(self, selector: str, text: Content) -> None:
+        if self._texts.get(selector) != text:
+            self._texts[selector] = text
+            self.query_one(selector, Static).update(text)
 
     def _write_log(self, events: list[Event]) -> None:
         if events:
@@ -253,9 +259,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
             return self._going
         if action in ("dead_letters", "log"):
             return self.workspace.runner is not None
-        if action == "filter":
-            return False
-        return True
+        return action != "filter"
 
     def copied(self) -> str:
         """The log when it has the focus, else the row under the cursor."""
@@ -446,13 +450,20 @@ def totals_text(snapshot: RunSnapshot) -> Content:
         (rows(snapshot.rows_written), "bold"),
         (of, ""),
         (" · ", "$text-muted"),
-        (rate(snapshot.rate), "bold"),
+        (_speed(snapshot), "bold"),
         (" · elapsed ", "$text-muted"),
         (span(snapshot.elapsed), ""),
     ]
     if snapshot.snapshot_age is not None:
         parts += [(" · snapshot held ", "$text-muted"), (span(snapshot.snapshot_age), "")]
     return Content.assemble(*parts)
+
+
+def _speed(snapshot: RunSnapshot) -> str:
+    """The rate of now, once it is over that of the whole run."""
+    if snapshot.state == "running":
+        return rate(snapshot.rate)
+    return f"{rate(snapshot.rows_written / max(snapshot.elapsed, 0.001))} over all"
 
 
 def workers_text(snapshot: RunSnapshot) -> Content:

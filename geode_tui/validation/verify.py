@@ -190,10 +190,8 @@ def _orphans(target: Target, entity: Entity, keys: list[Any]) -> set[Any]:
 
 
 def _difference(entity: Entity, row: Record, found: dict[str, Any] | None) -> Difference | None:
-    key = entity.key_text(row)
-    sql, statement = _queries(entity, row)
     if found is None:
-        return Difference(entity.id, key, "source", (), sql, statement)
+        return Difference(entity.id, entity.key_text(row), "source", (), *_queries(entity, row))
     expected = entity.properties(row)
     types = dict(zip(entity.extract.properties, entity.extract.property_types, strict=True))
     values = [
@@ -206,7 +204,8 @@ def _difference(entity: Entity, row: Record, found: dict[str, Any] | None) -> Di
         values.append((FINGERPRINT, shown(mark), shown(found.get(FINGERPRINT))))
     if not values:
         return None
-    return Difference(entity.id, key, "both", tuple(values), sql, statement)
+    shown_by = _queries(entity, row)
+    return Difference(entity.id, entity.key_text(row), "both", tuple(values), *shown_by)
 
 
 def _queries(entity: Entity, row: Record) -> tuple[str, str]:

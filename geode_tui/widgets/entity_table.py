@@ -22,9 +22,9 @@ STATES: dict[EntityState, tuple[str, str]] = {
 _WIDE = (
     TableColumn("entity", least=16),
     TableColumn("kind", 4),
-    TableColumn("state", 28),
-    TableColumn("rows of estimate", 20, "right"),
-    TableColumn("rate", 10, "right"),
+    TableColumn("state", least=20),
+    TableColumn("rows of estimate", 18, "right"),
+    TableColumn("rate", 9, "right"),
     TableColumn("eta", 7, "right"),
     TableColumn("chunks", 6, "right"),
     TableColumn("retries", 7, "right"),
@@ -51,8 +51,10 @@ def entity_title(entity: str) -> str:
 
 
 def state_text(entity: EntityProgress) -> str:
-    """Glyph, word and reason: `… waiting: for Order`, `▶ writing`."""
+    """Glyph, word and reason: `… waits for a worker`, `▶ writing`, `✗ failed: disk full`."""
     glyph = STATES[entity.state][0]
+    if entity.state == "waiting" and entity.reason:
+        return f"{glyph} {entity.reason}"
     return (
         f"{glyph} {entity.state}: {entity.reason}" if entity.reason else f"{glyph} {entity.state}"
     )
@@ -80,6 +82,10 @@ class EntityTable(VirtualTable):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_WIDE, empty="no run yet", id=id)
         self._entities: Sequence[EntityProgress] = ()
+
+    def on_mount(self) -> None:
+        """Have widths before the first size is known."""
+        self._measure()
 
     @property
     def entity(self) -> EntityProgress | None:

@@ -75,5 +75,5 @@ class Throughput(Widget):
         peak = max(rate for _, rate in self._samples)
         head, tail = "rows a second ", f" {figures.rate(rate)} · peak {figures.rate(peak)}"
         room = max(0, min(60, self.content_size.width - len(head) - len(tail)))
-        line = bars(list(self._samples), now, room)
+        line = bars(list(self._samples), now, room).lstrip()
         return Content.assemble((head, "$text-muted"), (line, "$primary"), tail)

@@ -1,0 +1,191 @@
+"""What is known of one table, as the rows of tables on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from geode_tui.catalog import Catalog, Column, DataType, ForeignKey, Table, TableName
+from geode_tui.widgets.schema_tree import KIND_GLYPHS
+from geode_tui.widgets.text import estimate, one_line, short_bytes
+from geode_tui.widgets.virtual_table import Cell, Row, TableColumn
+
+COLUMN_COLUMNS = (
+    TableColumn("column", least=14),
+    TableColumn("type", least=14),
+    TableColumn("null", 4),
+    TableColumn("key", 5),
+    TableColumn("default", least=12),
+    TableColumn("comment", least=10),
+)
+KEY_COLUMNS = (
+    TableColumn("key", 13),
+    TableColumn("columns", least=14),
+    TableColumn("other table", least=18),
+    TableColumn("name", least=10),
+)
+_WIDEST = 32
+_NULL = Content.styled("∅ null", "italic $text-muted")
+
+Incoming = dict[TableName, list[tuple[Table, ForeignKey]]]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A line of the keys: its cells, and the table that enter leads to."""
+
+    cells: Row
+    leads_to: TableName | None = None
+
+
+def facts_line(table: Table) -> Content:
+    """Kind, rows, size, partitions, what stands in the way of reading, comment."""
+    parts: list[Content | str] = [f"{KIND_GLYPHS[table.kind]} {table.kind}"]
+    if table.has_storage:
+        unknown = table.estimated_rows is None
+        rows = (
+            "rows unknown: never analyzed" if unknown else f"{estimate(table.estimated_rows)} rows"
+        )
+        parts += [rows, short_bytes(table.bytes)]
+    if table.kind == "partitioned":
+        parts.append(f"{len(table.leaves):,} partitions")
+    if not table.readable:
+        parts.append(Content.styled("✗ the role may not SELECT", "$text-error"))
+    if table.row_security:
+        parts.append(Content.styled("! row security hides rows", "$text-warning"))
+    line = Content(" · ").join([Content(p) if isinstance(p, str) else p for p in parts])
+    comment = f" · {one_line(table.comment)}" if table.comment else ""
+    return Content.assemble(line, (comment, "$text-muted"))
+
+
+def incoming_keys(catalog: Catalog) -> Incoming:
+    """For each table, who references it."""
+    found: Incoming = {}
+    for table in catalog.tables:
+        for key in table.foreign_keys:
+            found.setdefault(key.to_table, []).append((table, key))
+    return found
+
+
+def column_rows(table: Table) -> list[Row]:
+    """A row for each column."""
+    return [_column_row(table, column) for column in table.columns]
+
+
+def _column_row(table: Table, column: Column) -> Row:
+    return (
+        column.name,
+        Content.styled(one_line(column.type.declared), "$text-accent"),
+        "null" if column.nullable else Content.styled("no", "$text-muted"),
+        Content.styled(_key_mark(table, column.name), "$text-warning"),
+        _origin(column),
+        column.comment or Content.styled(one_line(type_note(column.type)), "$text-muted"),
+    )
+
+
+def _key_mark(table: Table, name: str) -> str:
+    marks = []
+    if table.primary_key and name in table.primary_key.columns:
+        marks.append("PK")
+    if any(name in key.columns for key in table.foreign_keys):
+        marks.append("FK")
+    if any(name in key.columns for key in table.unique_keys):
+        marks.append("UQ")
+    return " ".join(marks)
+
+
+def _origin(column: Column) -> str:
+    """Where a value comes from that nobody gives."""
+    if column.identity:
+        return "identity"
+    if column.generated is not None:
+        return f"generated: {column.generated}"
+    return column.default or ""
+
+
+def type_note(data_type: DataType) -> str:
+    """What a type is made of, where its name does not say."""
+    if data_type.kind == "domain" and data_type.base:
+        return f"domain over {data_type.base.declared}"
+    if data_type.labels:
+        return f"enum: {', '.join(data_type.labels)}"
+    return "" if data_type.kind in ("base", "array") else data_type.kind
+
+
+def column_text(table: Table, column: Column) -> str:
+    """All that is known of a column, a line each."""
+    facts = [
+        ("column", column.name),
+        ("table", str(table.name)),
+        ("type", column.type.declared),
+        ("", type_note(column.type)),
+        ("null", "allowed" if column.nullable else "not allowed"),
+        ("key", _key_mark(table, column.name)),
+        ("default", _origin(column)),
+        ("comment", column.comment),
+    ]
+    return "\n".join(f"{name:<9}{value}" for name, value in facts if value)
+
+
+def key_lines(table: Table, incoming: Incoming) -> list[KeyLine]:
+    """Primary and unique keys, what the table references, and who references it."""
+    lines = []
+    if table.primary_key:
+        lines.append(_own_key("primary", table.primary_key.columns, table.primary_key.name))
+    lines += [_own_key("unique", key.columns, key.name) for key in table.unique_keys]
+    for key in table.foreign_keys:
+        other = f"{key.to_table} {_columns(key.to_columns)}"
+        cells = _reference("references →", key.columns, other, key)
+        lines.append(KeyLine(cells, key.to_table))
+    for referrer, key in incoming.get(table.name, ()):
+        other = f"{referrer.name} {_columns(key.columns)}"
+        cells = _reference("← referenced", key.to_columns, other, key)
+        lines.append(KeyLine(cells, referrer.name))
+    return lines
+
+
+def _own_key(kind: str, columns: Iterable[str], name: str) -> KeyLine:
+    return KeyLine((Content.styled(kind, "$text-warning"), _columns(columns), "", name))
+
+
+def _reference(kind: str, columns: Iterable[str], other: str, key: ForeignKey) -> Row:
+    notes = [key.name]
+    if not key.validated:
+        notes.append("! not validated")
+    if key.deferrable:
+        notes.append("deferrable")
+    if key.on_delete != "no action":
+        notes.append(f"on delete {key.on_delete}")
+    return Content.styled(kind, "$text-accent"), _columns(columns), other, ", ".join(notes)
+
+
+def _columns(names: Iterable[str]) -> str:
+    return f"({', '.join(names)})"
+
+
+def sample_columns(table: Table, rows: Sequence[Sequence[str | None]]) -> list[TableColumn]:
+    """The columns of the sample, each as wide as its values need, within reason."""
+    columns = []
+    for index, column in enumerate(table.columns):
+        texts = [one_line((row[index] or "")[:_WIDEST]) for row in rows]
+        widest = max([6, cell_len(one_line(column.name)), *map(cell_len, texts)])
+        columns.append(TableColumn(one_line(column.name), min(_WIDEST, widest)))
+    return columns
+
+
+def sample_row(row: Sequence[str | None]) -> Row:
+    """The cells of a sampled row; null stands apart from every text."""
+    return [_NULL if value is None else _start(value) for value in row]
+
+
+def _start(value: str) -> Cell:
+    return value[: _WIDEST * 2]
+
+
+def row_text(table: Table, row: Sequence[str | None]) -> str:
+    """A sampled row with its values whole, a paragraph each."""
+    pairs = zip(table.column_names, row, strict=True)
+    return "\n\n".join(f"{name}\n{'∅ null' if value is None else value}" for name, value in pairs)
