@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,6 +41,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
 
 _LOCALES = ("C.UTF-8", "C")
 _SUPERUSER = "postgres"
+_SOCKET_FOLDER = "geode-tui-socket-"
 _SOCKET_FOLDER_BYTES = 90  # a socket's path has room for 103 bytes on macOS, 107 on Linux
 _PR_SET_PDEATHSIG = 1
 _STILL_IN_USE = "shared memory block"  # backends of a killed server that have not noticed yet
@@ -148,6 +150,7 @@ class EmbeddedPostgres:
         major = self._major_of_the_data()
         self.binaries = choose_binaries(self._account, major=major, only=self.binaries)
         self._refuse_a_directory_in_use()
+        self._remove_an_orphaned_socket_folder()
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="embedded-postgres")
         atexit.register(self.stop)
         if major is None:
@@ -185,6 +188,23 @@ class EmbeddedPostgres:
             )
         # The server would refuse when the id has passed to another process, or to a zombie.
         lock.unlink(missing_ok=True)
+
+    def _remove_an_orphaned_socket_folder(self) -> None:
+        """Remove the socket's folder of a run that was killed; the server noted its options.
+
+        The note can be written by the server's account: only what is surely ours is removed.
+        """
+        try:
+            note = (self.data_directory / "postmaster.opts").read_text(errors="replace")
+        except FileNotFoundError:
+            return
+        for name in re.findall(r'"unix_socket_directories=([^"]+)"', note):
+            folder = Path(name)
+            if folder.name.startswith(_SOCKET_FOLDER) and not folder.is_symlink():
+                for socket in folder.glob(".s.PGSQL.*"):
+                    socket.unlink()
+                with suppress(OSError):
+                    folder.rmdir()
 
     def _initialise(self, binaries: Path) -> None:
         """Make the data directory beside its place and move it there: whole or not at all."""
@@ -375,10 +395,10 @@ def _new_private_folder(parent: Path, prefix: str, account: Account | None) -> P
 
 def _make_socket_folder(account: Account | None) -> Path:
     for parent in (Path(tempfile.gettempdir()), Path("/tmp")):
-        room = len(os.fsencode(parent)) + len("/geode-tui-12345678") < _SOCKET_FOLDER_BYTES
+        room = len(os.fsencode(parent)) + len(f"/{_SOCKET_FOLDER}12345678") < _SOCKET_FOLDER_BYTES
         # A comma or quote would divide the path in the server's setting or in the DSN.
         if room and re.fullmatch(r"[\w./+-]+", str(parent)) and reachable(account, parent):
-            return _new_private_folder(parent, "geode-tui-", account)
+            return _new_private_folder(parent, _SOCKET_FOLDER, account)
     raise EmbeddedPostgresError(
         "no folder for the server's socket",
         "the temporary folder has too long a name, or the server may not enter it",

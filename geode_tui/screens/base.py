@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.getters import app as app_of
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer, Input, Static
 from textual.worker import Worker, WorkerState
 
 from geode_tui.errors import GeodeTuiError
@@ -161,6 +161,12 @@ class GeodeScreen(Screen[None]):
     def worker_failed(self, worker: Worker[object], error: GeodeTuiError) -> None:
         """Show why a worker ended; a screen with a state for it overrides this."""
         self.show_error(error)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Show the key of the filter only where there is one, and not while typing."""
+        if action == "filter":
+            return bool(self.query(FilterInput)) and not isinstance(self.focused, Input)
+        return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
         """Go to the filter."""

@@ -53,6 +53,13 @@ The source is only ever read. An empty password means libpq's own places:
     CSS_PATH = "connect.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
+            "ctrl+o",
+            "connect",
+            "connect",
+            id="connect.connect",
+            tooltip="Connect, read the catalog, go to the schema",
+        ),
+        Binding(
             "t,ctrl+t",
             "test",
             "test",
@@ -75,14 +82,6 @@ The source is only ever read. An empty password means libpq's own places:
         ),
         Binding(
             "n", "new", "new", show=False, id="connect.new", tooltip="Empty the form for a new one"
-        ),
-        Binding(
-            "ctrl+o",
-            "connect",
-            "connect",
-            show=False,
-            id="connect.connect",
-            tooltip="Connect, read the catalog, go to the schema",
         ),
     ]
 

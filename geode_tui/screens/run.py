@@ -396,13 +396,19 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
 
 
 def newest_resumable() -> RunRecord | None:
-    """The newest run, if it can be resumed."""
+    """The newest run that can be resumed: no later run went to the same graph."""
     journal = Journal()
     try:
         records = journal.runs()
     finally:
         journal.close()
-    return next((record for record in records if record.resumable), None)
+    seen = set()
+    for record in records:
+        place = (record.target, record.graph)
+        if record.resumable and place not in seen:
+            return record
+        seen.add(place)
+    return None
 
 
 def dead_letters(number: int) -> list[DeadLetter]:

@@ -32,6 +32,7 @@ from geode_tui.widgets.table_pages import (
     row_text,
     sample_columns,
     sample_row,
+    sized,
 )
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import VirtualTable
@@ -39,6 +40,21 @@ from geode_tui.widgets.virtual_table import VirtualTable
 _PAGES = ("columns", "keys", "rows")
 _SAMPLE_ROWS = 50
 _REST_SECONDS = 0.15
+
+
+class KeyTable(VirtualTable):
+    """The keys of a table; enter walks along one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter",
+            "select",
+            "other table",
+            key_display="⏎",
+            id="keys.walk",
+            tooltip="Go to the table at the other end of the foreign key",
+        ),
+    ]
 
 
 class SchemaScreen(GeodeScreen):
@@ -58,6 +74,8 @@ The tables of the source, with the planner's row estimate (`±`).
 """
     CSS_PATH = "schema.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", show=False, id="schema.filter", tooltip="Filter"),
+        Binding("escape", "back", "back", id="schema.back", tooltip="Back to where you came from"),
         Binding("v", "page(1)", "view", id="schema.view", tooltip="Columns, keys, rows in turn"),
         Binding(
             "V",
@@ -122,7 +140,7 @@ The tables of the source, with the planner's row estimate (`±`).
                     with TabPane("Columns", id="columns"):
                         yield VirtualTable(COLUMN_COLUMNS, id="column-table", empty="no columns")
                     with TabPane("Keys", id="keys"):
-                        yield VirtualTable(
+                        yield KeyTable(
                             KEY_COLUMNS, id="key-table", empty="no keys, and no one references it"
                         )
                     with TabPane("Rows", id="rows"):
@@ -177,6 +195,8 @@ The tables of the source, with the planner's row estimate (`±`).
         """Show only the keys that do something where the focus is."""
         if not self.is_mounted or self._catalog is None:
             return super().check_action(action, parameters)
+        if action == "back":
+            return self.focused is not self._tree
         if action == "read_rows":
             return self._page == "rows"
         if action == "open_value":
@@ -224,8 +244,13 @@ The tables of the source, with the planner's row estimate (`±`).
         """Turn to the next page of the table."""
         at = _PAGES.index(self._page)
         self.query_one(TabbedContent).active = _PAGES[(at + step) % len(_PAGES)]
-        if self.focused is not self._tree:
+        if self.focused is not self._tree or self.has_class("-narrow"):
             self._enter_detail()
+
+    def action_filter(self) -> None:
+        """Go to the filter, which is beside the tree."""
+        self.remove_class("-detail")
+        self.query_one(FilterInput).focus()
 
     def action_back(self) -> None:
         """Back along the foreign keys that were walked, then to the tree."""
@@ -301,10 +326,14 @@ The tables of the source, with the planner's row estimate (`±`).
         self.query_one("#name", Static).update(Content.styled(one_line(str(table.name)), "bold"))
         self.query_one("#facts", Static).update(facts_line(table))
         columns = self.query_one("#column-table", VirtualTable)
-        columns.set_rows(column_rows(table), keep_cursor=False)
+        rows = column_rows(table)
+        columns.set_columns(sized(COLUMN_COLUMNS, rows))
+        columns.set_rows(rows, keep_cursor=False)
         self._keys = key_lines(table, self._incoming)
         keys = self.query_one("#key-table", VirtualTable)
-        keys.set_rows([line.cells for line in self._keys], keep_cursor=False)
+        rows = [line.cells for line in self._keys]
+        keys.set_columns(sized(KEY_COLUMNS, rows))
+        keys.set_rows(rows, keep_cursor=False)
         self._read_when_wanted()
 
     def _read_when_wanted(self) -> None:

@@ -77,6 +77,6 @@ class PhaseStrip(Widget):
             zip(MODES, _TITLES, self.marks, strict=True), 1
         ):
             lit = "bold reverse" if mode == self._mode else ""
-            name = Content.assemble((f" {number} {title} ", lit), " ", (mark.text, mark.colour))
+            name = Content.assemble((f"{number} {title}", lit), " ", (mark.text, mark.colour))
             parts.append(name.stylize(Style.from_meta({"@click": f"app.mode('{mode}')"})))
-        return Content.assemble((" ─", "$text-muted")).join(parts)
+        return Content.assemble((" ─ ", "$text-muted")).join(parts)

@@ -40,6 +40,17 @@ class SchemaTree(VirtualTable):
     """Schemas and tables with kind and row estimate."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter", "select", "open", key_display="⏎", id="tree.open", tooltip="Go into the table"
+        ),
+        Binding(
+            "slash",
+            "screen.filter",
+            "filter",
+            key_display="/",
+            id="tree.filter",
+            tooltip="Show only tables that match what you type",
+        ),
         Binding("left,h", "fold", "Fold", show=False, id="tree.fold", tooltip="Fold the schema"),
         Binding(
             "right,l", "unfold", "Unfold", show=False, id="tree.unfold", tooltip="Unfold the schema"

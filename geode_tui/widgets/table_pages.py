@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -75,11 +75,24 @@ def column_rows(table: Table) -> list[Row]:
     return [_column_row(table, column) for column in table.columns]
 
 
+def sized(columns: Sequence[TableColumn], rows: Sequence[Row]) -> list[TableColumn]:
+    """The columns as wide as their cells need, within reason; the last takes what is left."""
+    made = []
+    for index, column in enumerate(columns):
+        if column.width is None and index < len(columns) - 1:
+            cells = [row[index] for row in rows]
+            texts = [one_line(cell if isinstance(cell, str) else cell.plain) for cell in cells]
+            widest = max([cell_len(column.title), *map(cell_len, texts)])
+            column = replace(column, width=min(_WIDEST, widest))
+        made.append(column)
+    return made
+
+
 def _column_row(table: Table, column: Column) -> Row:
     return (
         column.name,
         Content.styled(one_line(column.type.declared), "$text-accent"),
-        "null" if column.nullable else Content.styled("no", "$text-muted"),
+        "yes" if column.nullable else Content.styled("no", "$text-muted"),
         Content.styled(_key_mark(table, column.name), "$text-warning"),
         _origin(column),
         column.comment or Content.styled(one_line(type_note(column.type)), "$text-muted"),

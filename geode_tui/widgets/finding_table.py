@@ -1,0 +1,47 @@
+"""Findings, a line each, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from geode_tui.mapping.assess import Finding
+from geode_tui.widgets.finding_text import SEVERITY_SHOWN
+from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
+
+_COLUMNS = (
+    TableColumn("severity", 17),
+    TableColumn("subject", least=18),
+    TableColumn("message", least=40),
+)
+
+
+class FindingTable(VirtualTable):
+    """What the assessment found."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(_COLUMNS, empty="✓ nothing found", id=id, classes=classes)
+        self._findings: Sequence[Finding] = ()
+
+    def on_mount(self) -> None:
+        """Have widths before the first size is known."""
+        self._measure()
+
+    @property
+    def finding(self) -> Finding | None:
+        """The finding under the cursor."""
+        return self._findings[self.cursor] if self.cursor < len(self._findings) else None
+
+    def show_findings(self, findings: Sequence[Finding]) -> None:
+        """Show these findings."""
+        self._findings = findings
+        self.set_source(len(findings), self._cells, keep_cursor=False)
+
+    def _cells(self, index: int) -> Row:
+        finding = self._findings[index]
+        return (
+            Content.styled(*SEVERITY_SHOWN[finding.severity]),
+            finding.subject,
+            finding.message,
+        )
