@@ -24,6 +24,7 @@ from geode_tui.screens.dialogs import ChoiceDialog, ErrorDialog
 from geode_tui.screens.settings import (
     DEFAULT_THEME,
     Settings,
+    keymap_clashes,
     last_theme,
     load_settings,
     remember_theme,
@@ -58,6 +59,11 @@ def _mode_binding(number: int, mode: str) -> Binding:
         id=f"mode.{mode}",
         tooltip=f"Go to the screen {mode}",
     )
+
+
+def _everywhere() -> list[Binding]:
+    """The keys that hold on every screen."""
+    return [b for b in (*GeodeApp.BINDINGS, *GeodeScreen.BINDINGS) if isinstance(b, Binding)]
 
 
 class GeodeApp(WorkspaceApp):
@@ -111,8 +117,11 @@ class GeodeApp(WorkspaceApp):
         known = chosen in self.available_themes and not self._plain
         self.theme = chosen if known else DEFAULT_THEME
         self.theme_changed_signal.subscribe(self, lambda theme: self._theme_chosen(theme.name))
-        self.set_keymap(dict(self._settings.keymap))
         self._clashes: set[frozenset[str]] = set()
+        self.set_keymap(dict(self._settings.keymap))
+        # Textual tells only of clashes between two keys that were both given anew.
+        for names in keymap_clashes(self._settings.keymap, _everywhere()):
+            self._tell_clash(names)
         self.switch_mode(self._first_mode)
         if self._settings_error:
             self.push_screen(ErrorDialog(self._settings_error))
@@ -126,8 +135,10 @@ class GeodeApp(WorkspaceApp):
             remember_theme(name)
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Tell once which keys of the settings are taken twice."""
-        names = frozenset(binding.id or binding.action for binding in clashed_bindings)
+        """Tell which keys of the settings are taken twice."""
+        self._tell_clash(frozenset(binding.id or binding.action for binding in clashed_bindings))
+
+    def _tell_clash(self, names: frozenset[str]) -> None:
         if names not in self._clashes:
             self._clashes.add(names)
             text = f"these have the same key: {', '.join(sorted(names))}"
@@ -141,7 +152,8 @@ class GeodeApp(WorkspaceApp):
     async def _show(self, mode: str, item: str) -> None:
         await self._to_mode(mode)
         if item and isinstance(self.screen, GeodeScreen):
-            self.screen.show_item(item)
+            # Behind the message that makes a new screen show its workspace.
+            self.screen.call_later(self.screen.show_item, item)
 
     async def action_mode(self, mode: str) -> None:
         """Go to a screen, unless a dialog waits for its answer."""

@@ -26,6 +26,7 @@ from geode_tui.demo import (
     build_shop,
     shop_row_counts,
 )
+from geode_tui.demo.postgres import LOG_NAME
 from geode_tui.errors import ConnectError, GeodeTuiError, UsageError
 from tests.conftest import SHOP_ROWS, MakeDatabase
 
@@ -114,6 +115,7 @@ async def test_stop_keeps_the_data_for_the_next_start(server: EmbeddedPostgres) 
     server.stop()
     assert not server.running
     assert not socket.exists()
+    assert "database system is shut down" in (server.data_directory / LOG_NAME).read_text()
     with EmbeddedPostgres(server.data_directory, binaries=server.binaries) as again:
         assert await ask(again.dsn(), "SELECT answer FROM kept") == 42
 
@@ -155,13 +157,34 @@ async def test_starts_again_after_the_server_was_killed(server: EmbeddedPostgres
     client.terminate()
 
 
+async def test_start_waits_for_what_a_killed_server_has_left(server: EmbeddedPostgres) -> None:
+    """While a client's process of the killed server still lives, the start waits for its end."""
+    client = await asyncpg.connect(server.dsn())
+    left = client.get_server_pid()
+    assert server.pid
+    os.kill(left, signal.SIGSTOP)
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.running)
+    starting = threading.Thread(target=server.start)
+    try:
+        starting.start()
+        log = server.data_directory / LOG_NAME
+        wait_until(lambda: "still in use" in log.read_text())
+        assert starting.is_alive()
+    finally:
+        os.kill(left, signal.SIGCONT)
+        starting.join()
+    assert await ask(server.dsn(), "SELECT 1") == 1
+    client.terminate()
+
+
 @pytest.mark.parametrize("alive", [False, True], ids=["dead", "reused"])
 async def test_a_stale_lock_file_does_not_prevent_the_start(
     server: EmbeddedPostgres, alive: bool
 ) -> None:
     """A postmaster.pid of a dead process, or of one that is no PostgreSQL, is no obstacle."""
     server.stop()
-    child = a_process(alive)
+    child = a_process(server.data_directory.stat().st_uid, alive)
     lock = server.data_directory / "postmaster.pid"
     lock.write_text(f"{child.pid}\n{server.data_directory}\n1\n5432\n/nowhere\n\n1 1\nready   \n")
     try:
@@ -320,8 +343,8 @@ async def test_root_copies_programs_that_the_server_may_not_read(
     assert stat.S_IMODE((tmp_path / "site").stat().st_mode) == 0o700
 
 
-def a_process(alive: bool) -> subprocess.Popen[bytes]:
-    child = subprocess.Popen(["sleep", "1000"])
+def a_process(account: int, alive: bool) -> subprocess.Popen[bytes]:
+    child = subprocess.Popen(["sleep", "1000"], user=account if ROOT else None)
     if not alive:
         child.kill()
         child.wait()

@@ -48,7 +48,7 @@ def choose_binaries(
     folder to look at. Raises `EmbeddedPostgresError` when there is none.
     """
     problems = []
-    for binaries in [only] if only else _installed():
+    for binaries in [only] if only else dict.fromkeys(_installed()):
         found = major_version(binaries)
         if found is None:
             problems.append(f"{binaries} does not run here")

@@ -39,8 +39,8 @@ def source_content(catalog: Catalog) -> Content:
     kind = "replica, read only" if server.read_only_replica else "primary"
     title = f"source: PostgreSQL {server.version}, {kind}"
     tables = f"{len(catalog.tables):,} {schemas}, {size} on disk"
-    facts = [("database", server.database), ("role", role), ("encoding", server.encoding)]
-    return _facts(title, [*facts, ("tables", tables)])
+    database = f"{server.database} as {role}, {server.encoding}"
+    return _facts(title, [("database", database), ("tables", tables)])
 
 
 def target_content(place: str, graph: str | None) -> Content:

@@ -9,12 +9,16 @@ from typing import Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.fuzzy import FuzzySearch
 from textual.types import IgnoreReturnCallbackType
 
+from geode_tui.mapping.model import NodeRule
 from geode_tui.screens.base import WorkspaceApp
+from geode_tui.widgets.fuzzy import matching
 from geode_tui.widgets.phase_strip import MODES
 from geode_tui.widgets.text import one_line
 
+_MOST_HITS = 100
 _MODE_HELP = {
     "connect": "saved connections, source and target",
     "schema": "what is in the source",
@@ -26,7 +30,7 @@ _MODE_HELP = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its name, what it does, and the doing."""
+    """A command: its name, what it does (never foreign text: it is read as markup), the doing."""
 
     name: str
     help: str
@@ -49,12 +53,15 @@ class GeodeCommands(Provider):
 
     async def search(self, query: str) -> Hits:
         """What matches, tables and labels too."""
-        matcher = self.matcher(query)
-        for command in (*self._general(), *self._names()):
-            score = matcher.match(command.name)
-            if score > 0:
-                shown = matcher.highlight(command.name)
-                yield Hit(score, shown, command.run, command.name, command.help)
+        search = FuzzySearch()
+        commands = [*self._general(), *self._names()]
+        for index in matching(query, [command.name for command in commands])[:_MOST_HITS]:
+            command = commands[index]
+            score, offsets = search.match(query, command.name)
+            shown = Content(command.name)  # not the matcher's highlight: that reads markup
+            for offset in offsets:
+                shown = shown.stylize(self.match_style or "bold", offset, offset + 1)
+            yield Hit(max(score, 0.1), shown, command.run, command.name, command.help)
 
     def _general(self) -> Iterator[Command]:
         app = self._app
@@ -70,8 +77,9 @@ class GeodeCommands(Provider):
         workspace, show = self._app.workspace, self._app.show_in
         for table in workspace.catalog.tables if workspace.catalog else ():
             name = str(table.name)
-            yield Command(f"table: {one_line(name)}", table.kind, partial(show, "schema", name))
-        rules = workspace.history.current.rules if workspace.history else ()
-        for rule in rules:
+            yield Command(f"table: {one_line(name)}", "a table", partial(show, "schema", name))
+        mapping = workspace.history.current if workspace.history else None
+        for rule in mapping.rules if mapping else ():
+            noun = "label" if isinstance(rule, NodeRule) else "relationship"
             run = partial(show, "mapping", rule.id)
-            yield Command(f"label: {one_line(rule.id)}", f"from {one_line(str(rule.table))}", run)
+            yield Command(f"{noun}: {one_line(rule.id)}", f"a {noun}", run)

@@ -302,7 +302,9 @@ The source is only ever read. An empty password means libpq's own places:
         self._answer(Content.assemble(("… ", "$text-accent"), one_line(what), "  esc gives up"))
 
     def _answer(self, content: Content) -> None:
-        self.query_one("#answer", Static).update(content)
+        answer = self.query_one("#answer", Static)
+        answer.update(content)
+        self.call_after_refresh(answer.scroll_visible, animate=False)
 
 
 def _require_idle(screen: GeodeScreen) -> None:

@@ -12,6 +12,7 @@ from textual.widgets import Static
 from geode_tui.migration.journal import DeadLetter
 from geode_tui.screens.dialogs import Dialog, TextDialog
 from geode_tui.widgets.entity_table import entity_title
+from geode_tui.widgets.figure_table import FigureTable
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.virtual_table import TableColumn, VirtualTable
 
@@ -37,16 +38,12 @@ def letter_text(letter: DeadLetter) -> str:
     )
 
 
-class DeadLetterTable(VirtualTable):
+class DeadLetterTable(FigureTable):
     """Dead letters, a line each."""
 
     def __init__(self, letters: Sequence[DeadLetter]) -> None:
         rows = [(entity_title(x.entity), x.key, x.error_class, x.reason) for x in letters]
         super().__init__(_COLUMNS, rows, empty="✓ no dead letter: every row was written")
-
-    def on_mount(self) -> None:
-        """Have widths before the first size is known."""
-        self._measure()
 
 
 class DeadLettersDialog(Dialog[None]):

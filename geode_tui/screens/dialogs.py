@@ -267,7 +267,7 @@ class TextDialog(Dialog[None]):
     DEFAULT_CSS = """
     TextDialog {
         & > .dialog { width: 96%; max-width: 120; }
-        & .dialog-scroll { max-height: 1fr; height: auto; }
+        & .dialog-scroll { max-height: 70vh; height: auto; }
         & .dialog-text { margin: 0; }
     }
     """

@@ -100,8 +100,8 @@ The rows below come from the source, *before* `─▶` *after*.
     ]
     CSS = """
     MappingScreen {
-        #mapping-rules { width: 29; }
-        #mapping-side { width: 33; }
+        #mapping-rules { width: 28; }
+        #mapping-side { width: 36; }
         #mapping-middle { width: 1fr; }
         #mapping-rows { height: 11; }
         #mapping-count, #mapping-head { height: auto; padding: 0 1; color: $text-muted; }

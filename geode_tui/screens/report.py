@@ -85,8 +85,8 @@ The **ledger** says where every row of the source is: in the graph, in the dead 
 relationship whose node is not there, among the orphans. An entry is *balanced* when both sides add
 up (`=`), nothing is there twice, and all sampled rows are equal value by value.
 
-- **enter** on an entry shows the SQL and the GQL that anyone can run to see the same numbers, and the
-  sampled rows that differ, both values side by side. **y** copies the query or row in focus.
+- **enter** on an entry shows the SQL and the GQL that anyone can run to see the same numbers, and
+  the sampled rows that differ, both values side by side. **y** copies what has the focus.
 - **tab** goes to the differences and to the findings of the assessment.
 - **h** opens the report of an earlier run.
 """

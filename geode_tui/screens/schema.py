@@ -198,7 +198,8 @@ The tables of the source, with the planner's row estimate (`±`).
         if action == "back":
             return self.focused is not self._tree
         if action == "read_rows":
-            return self._page == "rows"
+            seen = self.focused is not self._tree or not self.has_class("-narrow")
+            return self._page == "rows" and seen
         if action == "open_value":
             return self._page != "keys" and self.focused is not self._tree
         return super().check_action(action, parameters)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from textual.binding import Binding
 
 from geode_tui import paths
 from geode_tui.errors import UsageError
@@ -59,6 +61,16 @@ def _checked(found: dict[str, Any], path: Path) -> Settings:
         hint = 'write a section [keymap] with lines like "app.quit" = "f10"'
         raise UsageError("keymap is no table of texts", f"in {path}", hint)
     return Settings(theme, keymap)
+
+
+def keymap_clashes(keymap: Mapping[str, str], bindings: Sequence[Binding]) -> list[frozenset[str]]:
+    """The ids of bindings that share a key because of the keymap."""
+    by_key: dict[str, set[str]] = {}
+    for binding in bindings:
+        if binding.id:
+            for key in keymap.get(binding.id, binding.key).split(","):
+                by_key.setdefault(key.strip(), set()).add(binding.id)
+    return [frozenset(ids) for ids in by_key.values() if len(ids) > 1 and ids & keymap.keys()]
 
 
 def last_theme() -> str:

@@ -39,25 +39,23 @@ class Source:
     `name` shows the database and its host, never a password.
     """
 
-    def __init__(
-        self, dsn: str, password: str | None, timeout: float, connection: Connection
-    ) -> None:
+    def __init__(self, dsn: str, password: str | None, wait: float, connection: Connection) -> None:
         self._dsn = dsn
         self._password = password
-        self._timeout = timeout
+        self._wait = wait
         self._connection = connection
         self.name = short_name(dsn)
         self.facts = ServerFacts()
 
     @classmethod
-    async def connect(cls, dsn: str, *, password: str | None = None, timeout: float = 10) -> Source:
-        """Connect; what the DSN leaves out comes from libpq's own places. `timeout` in seconds.
+    async def connect(cls, dsn: str, *, password: str | None = None, wait: float = 10) -> Source:
+        """Connect; what the DSN leaves out comes from libpq's own places. `wait` in seconds.
 
         Raises ConnectError saying what, why and what next, UsageError for a text that is no DSN.
         """
         dsn = check_dsn(dsn)
-        connection = await _open(dsn, password, timeout)
-        source = cls(dsn, password, timeout, connection)
+        connection = await _open(dsn, password, wait)
+        source = cls(dsn, password, wait, connection)
         source.facts = await read_facts(connection)
         if source.facts.version_number < OLDEST_VERSION:
             await connection.close()
@@ -105,14 +103,14 @@ class Source:
 
     async def reader(self, snapshot: str | None = None) -> Reader:
         """A session of its own for bulk reading, on an exported snapshot if one is named."""
-        connection = await _open(self._dsn, self._password, self._timeout)
+        connection = await _open(self._dsn, self._password, self._wait)
         reader = Reader(connection)
         await reader.begin(snapshot)
         return reader
 
     async def snapshot(self, tables: Sequence[TableName]) -> SnapshotHolder:
         """Lock `tables` against rewriting (ACCESS SHARE) and export one snapshot of them."""
-        connection = await _open(self._dsn, self._password, self._timeout)
+        connection = await _open(self._dsn, self._password, self._wait)
         holder = SnapshotHolder(connection)
         try:
             await holder.begin(tables)
@@ -239,18 +237,18 @@ def lost_error(error: Exception) -> ConnectError:
     )
 
 
-async def _open(dsn: str, password: str | None, timeout: float) -> Connection:
+async def _open(dsn: str, password: str | None, wait: float) -> Connection:
     extra: dict[str, Any] = {"password": password} if password else {}
     try:
         return await asyncio.wait_for(
             asyncpg.connect(
                 dsn or None,
-                timeout=timeout,
+                timeout=wait,
                 server_settings=_SETTINGS,
                 command_timeout=None,
                 **extra,
             ),
-            timeout + 1,
+            wait + 1,
         )
     except (
         OSError,
@@ -260,10 +258,10 @@ async def _open(dsn: str, password: str | None, timeout: float) -> Connection:
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
     ) as error:
-        raise _connect_error(error, dsn, timeout) from error
+        raise _connect_error(error, dsn, wait) from error
 
 
-def _connect_error(error: Exception, dsn: str, timeout: float) -> ConnectError:
+def _connect_error(error: Exception, dsn: str, wait: float) -> ConnectError:
     name = short_name(dsn)
     message = str(error).split("\n")[0]
     if isinstance(error, asyncpg.InvalidPasswordError):
@@ -277,7 +275,7 @@ def _connect_error(error: Exception, dsn: str, timeout: float) -> ConnectError:
     elif isinstance(error, asyncpg.CannotConnectNowError):
         why, next_step = message, "wait until the server has started"
     elif isinstance(error, TimeoutError):
-        why, next_step = f"no answer in {timeout:.0f} s", "check host, port and firewall"
+        why, next_step = f"no answer in {wait:.0f} s", "check host, port and firewall"
     elif isinstance(error, ssl.SSLError):
         why, next_step = f"TLS: {message}", "check sslmode and sslrootcert"
     elif isinstance(error, OSError):

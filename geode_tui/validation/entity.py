@@ -93,7 +93,8 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     if isinstance(rule, NodeRule):
         return Entity(rule, extract, _node_shape(rule, extract), estimate)
     start, end = mapping.node(rule.start.label), mapping.node(rule.end.label)
-    assert start is not None and end is not None
+    assert start is not None
+    assert end is not None
     shape = RelationshipShape(
         rule.type,
         _node_shape(start, compile_extract(start, mapping, catalog)),

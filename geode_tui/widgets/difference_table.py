@@ -9,7 +9,8 @@ from textual.content import Content
 
 from geode_tui.validation.ledger import Difference
 from geode_tui.widgets.entity_table import entity_title
-from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
+from geode_tui.widgets.figure_table import FigureTable
+from geode_tui.widgets.virtual_table import Row, TableColumn
 
 _WHERE = {
     "both": "! values differ",
@@ -39,16 +40,12 @@ class _Line:
     first: bool = True
 
 
-class DifferenceTable(VirtualTable):
+class DifferenceTable(FigureTable):
     """All differing rows, a line each."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(_OF_ALL, empty="✓ no sampled row differs", id=id, classes=classes)
         self._differences: Sequence[Difference] = ()
-
-    def on_mount(self) -> None:
-        """Have widths before the first size is known."""
-        self._measure()
 
     @property
     def difference(self) -> Difference | None:
@@ -66,7 +63,7 @@ class DifferenceTable(VirtualTable):
         return (entity_title(found.entity), found.key, _where(found), names)
 
 
-class ValueTable(VirtualTable):
+class ValueTable(FigureTable):
     """The differing rows of one entity, both values side by side."""
 
     def __init__(self, differences: Sequence[Difference], *, id: str | None = None) -> None:

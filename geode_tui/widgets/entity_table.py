@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from geode_tui.migration.events import EntityProgress, EntityState
+from geode_tui.widgets.figure_table import FigureTable
 from geode_tui.widgets.figures import expected, rate, rows, span
-from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
+from geode_tui.widgets.virtual_table import Row, TableColumn
 
 STATES: dict[EntityState, tuple[str, str]] = {
     "waiting": ("…", "$text-muted"),
@@ -76,16 +77,12 @@ def eta_text(entity: EntityProgress) -> str:
     return "–" if entity.eta_seconds is None else span(entity.eta_seconds)
 
 
-class EntityTable(VirtualTable):
+class EntityTable(FigureTable):
     """The entities of a run; only lines that changed are drawn again."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_WIDE, empty="no run yet", id=id)
         self._entities: Sequence[EntityProgress] = ()
-
-    def on_mount(self) -> None:
-        """Have widths before the first size is known."""
-        self._measure()
 
     @property
     def entity(self) -> EntityProgress | None:

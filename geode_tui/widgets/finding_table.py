@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from geode_tui.mapping.assess import Finding
+from geode_tui.widgets.figure_table import FigureTable
 from geode_tui.widgets.finding_text import SEVERITY_SHOWN
-from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
+from geode_tui.widgets.virtual_table import Row, TableColumn
 
 _COLUMNS = (
     TableColumn("severity", 17),
@@ -17,16 +18,12 @@ _COLUMNS = (
 )
 
 
-class FindingTable(VirtualTable):
+class FindingTable(FigureTable):
     """What the assessment found."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(_COLUMNS, empty="✓ nothing found", id=id, classes=classes)
         self._findings: Sequence[Finding] = ()
-
-    def on_mount(self) -> None:
-        """Have widths before the first size is known."""
-        self._measure()
 
     @property
     def finding(self) -> Finding | None:

@@ -9,9 +9,10 @@ from textual.content import Content
 
 from geode_tui.validation.ledger import Entry
 from geode_tui.widgets.entity_table import entity_title
+from geode_tui.widgets.figure_table import FigureTable
 from geode_tui.widgets.figures import rows
 from geode_tui.widgets.text import one_line
-from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
+from geode_tui.widgets.virtual_table import Row, TableColumn
 
 _WIDEST_TITLE = 32
 _NARROW_TITLE = 18
@@ -42,7 +43,7 @@ def verdict(entry: Entry) -> Content:
     return Content.styled(f"✗ {entry.verdict}", "$text-error")
 
 
-class LedgerTable(VirtualTable):
+class LedgerTable(FigureTable):
     """The entries of a ledger, those that differ first."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

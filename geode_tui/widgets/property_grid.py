@@ -62,6 +62,10 @@ class PropertyGrid(VirtualTable):
         self._table: Table | None = None
         self._rule: Rule | None = None
 
+    def on_mount(self) -> None:
+        """Have widths before the first size is known."""
+        self._measure()
+
     @property
     def item(self) -> GridItem | None:
         """What is under the cursor."""

@@ -136,6 +136,10 @@ class RuleTable(VirtualTable):
         self._visible: list[RuleItem] = []
         self._filter = ""
 
+    def on_mount(self) -> None:
+        """Have widths before the first size is known."""
+        self._measure()
+
     @property
     def item(self) -> RuleItem | None:
         """What is under the cursor."""

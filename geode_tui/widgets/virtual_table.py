@@ -178,7 +178,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._count, self._fetch = count, fetch
         self._measure()
         if not keep_cursor:
-            self.scroll_to(y=0, animate=False)
+            self.scroll_to(y=0, animate=False, force=True)
         self.cursor = self._clamped(self.cursor if keep_cursor else 0)
         self.refresh()
 
@@ -257,8 +257,8 @@ class VirtualTable(ScrollView, can_focus=True):
     def _header_strip(self) -> _Line:
         style = self.get_visual_style("virtual-table--header")
         titles = [
-            fit(column.title, width, column.align)
-            for column, width in zip(self._columns, self._widths, strict=True)
+            fit(one_line(column.title), width, column.align)
+            for column, width in zip(self._columns, self._widths, strict=False)
         ]
         rich_style = style.rich_style
         return _Line(Strip([Segment((" " * _GAP).join(titles), rich_style)]), rich_style)
@@ -309,9 +309,9 @@ class VirtualTable(ScrollView, can_focus=True):
     def _show_cursor(self) -> None:
         top, height = self.scroll_offset.y, self._lines_in_view
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False)
+            self.scroll_to(y=self.cursor, animate=False, force=True)
         elif self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False)
+            self.scroll_to(y=self.cursor - height + 1, animate=False, force=True)
 
     def cursor_region(self) -> Region:
         """Where the cursor's row is inside the widget."""
