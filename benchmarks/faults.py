@@ -8,6 +8,7 @@ compared by tests/independent_comparison.py, which shares no code with the produ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -41,8 +42,10 @@ def kill_and_resume(rows: int, kills: int, folder: Path, rng: random.Random) -> 
     """Run the demo in `folder`, kill it `kills` times while it writes, let it end, compare."""
     environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
     moments = []
-    for _ in range(kills):
-        moments.append(_run_and_kill(rows, environment, rng))
+    while len(moments) < kills:
+        lived = _run_and_kill(rows, environment, rng)
+        if lived is not None:
+            moments.append(lived)
     last = subprocess.run(_command(rows), env=environment, check=False, stdin=subprocess.DEVNULL)
     demo = folder / "geode-tui" / "demo"
     with EmbeddedPostgres(demo / "postgres") as server:
@@ -54,7 +57,7 @@ def kill_and_resume(rows: int, kills: int, folder: Path, rng: random.Random) -> 
                 demo / f"mapping-{rows}.yaml",
             )
         )
-    return Outcome(kills, tuple(moments), last.returncode, found.equal, found.summary)
+    return Outcome(kills, tuple(moments), last.returncode, found.equal, found.verdict)
 
 
 def main() -> int:
@@ -74,8 +77,11 @@ def _command(rows: int) -> list[str]:
     return [sys.executable, "-m", "geode_tui", "demo", "--rows", str(rows), "--headless"]
 
 
-def _run_and_kill(rows: int, environment: dict[str, str], rng: random.Random) -> float:
-    """Start the demo, wait until it writes, kill it a random moment later; seconds lived."""
+def _run_and_kill(rows: int, environment: dict[str, str], rng: random.Random) -> float | None:
+    """Start the demo, wait until it writes, kill it a random moment later.
+
+    Returns the seconds it lived, None when it came to its end before (the next one begins anew).
+    """
     begun = time.monotonic()
     child = subprocess.Popen(
         _command(rows),
@@ -91,9 +97,13 @@ def _run_and_kill(rows: int, environment: dict[str, str], rng: random.Random) ->
         if " snapshot " in line or time.monotonic() - begun > _AT_MOST:
             break
     # About the time that the backfill of so many rows takes, so that every phase is met.
-    time.sleep(rng.uniform(0, rows / 25_000))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(rng.uniform(0, rows / 20_000))
+        child.stderr.close()
+        return None
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    child.stderr.close()
     return time.monotonic() - begun
 
 

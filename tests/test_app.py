@@ -175,7 +175,7 @@ async def test_keys_can_be_given_to_other_actions(workspace: Workspace) -> None:
     settings_file().write_text('[keymap]\n"mode.schema" = "f9"\n')
     app = GeodeApp(workspace)
     async with app.run_test() as pilot:
-        await pilot.press("f9")
+        await pilot.press("escape", "f9")
         await settle(pilot)
         assert app.current_mode == "schema"
 
@@ -396,10 +396,19 @@ def test_every_key_has_a_name_for_the_keymap_and_a_tooltip() -> None:
 
 def test_ids_of_bindings_are_unique() -> None:
     """Else one line of the keymap would change two keys."""
-    owners: dict[str, set[tuple[str, str]]] = {}
+    owners: dict[str, set[type]] = {}
     for cls in _classes():
         for binding in cls.__dict__.get("BINDINGS", ()):
-            owners.setdefault(str(binding.id), set()).add((cls.__module__, cls.__name__))
+            owners.setdefault(str(binding.id), set()).add(cls)
     shared = {name: found for name, found in owners.items() if len(found) > 1}
-    # Dialogs close and copy alike.
-    assert all(name.startswith("dialog.") for name in shared), shared
+    # Dialogs close and copy alike; a kind of table may word the keys of all tables anew.
+    strange = {
+        name: found
+        for name, found in shared.items()
+        if not name.startswith("dialog.") and not _has_common_base(found)
+    }
+    assert not strange
+
+
+def _has_common_base(classes: set[type]) -> bool:
+    return any(all(issubclass(cls, base) for cls in classes) for base in classes)

@@ -63,7 +63,7 @@ def _resume(folder: Path, run: int = 1) -> Runner:
 
 def _assert_equal(dsn: str, folder: Path) -> None:
     found = run_now(compare(dsn, folder / "graph.grafeo", None, folder / "mapping.yaml"))
-    assert found.equal, found.summary
+    assert found.equal, found.verdict
 
 
 def _sql(dsn: str, statement: str) -> None:

@@ -81,7 +81,8 @@ async def test_renaming_a_label_renames_it_in_relationships_and_can_be_undone(
         await sit.press("e")
         await sit.write("Purchase")
         await sit.press("enter")
-        await sit.sees("✓ node Purchase", "HAS_ITEM Purchase→Pr", "renamed Order to Purchase")
+        await sit.sees("✓ node Purchase", "renamed Order to Purchase")
+        assert sit.mapping.rule("(Purchase)-[HAS_ITEM]->(Product)") is not None
         await sit.press("u")
         assert sit.mapping.node("Order") is not None
         assert sit.mapping.node("Purchase") is None
@@ -174,7 +175,7 @@ async def test_what_is_saved_is_what_is_shown_and_the_diff_tells_it_before(
         await sit.sees("rules · not saved")
         await sit.press("d")
         assert isinstance(sit.app.screen, TextDialog)
-        await sit.sees("-- label: Customer", "+- label: Client")
+        await sit.sees("- - label: Customer", "+ - label: Client")
         await sit.press("escape", "ctrl+s")
         await sit.sees("saved")
         assert sit.workspace.saved
@@ -215,9 +216,9 @@ async def test_the_select_is_shown_and_copied(dsn: str, tmp_path: Path) -> None:
     async with sitting("mapping", tmp_path, dsn) as sit:
         await go_to(sit, "Customer")
         await sit.press("S")
-        await sit.sees("SELECT of Customer", 'FROM "public"."customers"')
+        await sit.sees("SELECT of Customer", 'CAST("t"."full_name" AS TEXT) AS v1')
         await sit.press("y")
-        assert '"full_name"' in sit.app.clipboard
+        assert 'FROM "public"."customers"' in sit.app.clipboard
 
 
 async def test_enter_makes_a_rule_for_a_table_without_one(dsn: str, tmp_path: Path) -> None:
@@ -346,5 +347,5 @@ def test_the_picture_of_a_relationship_a_loop_and_a_label() -> None:
         "╭─────────╮",
         "│ Product │",
         "╰─┬───────╯",
-        "  ╰◀ CONTAINS ── Order",
+        "  ╰◀ CONTAINS ─── Order",
     ]
