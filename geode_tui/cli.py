@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +22,8 @@ Verb = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every glyph
     arguments = _parser().parse_args(argv)
     try:
         verb: Verb = arguments.verb_function
@@ -30,12 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; what is buffered must not be tried again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from geode_tui.commands.output import silence
+
+        silence(sys.stdout)
         return EXIT_OK
     except GeodeTuiError as error:
         _tell(error, arguments.debug)
         return error.exit_code
+    except OSError as error:
+        what = f"cannot read or write {error.filename or 'the output'}"
+        _tell(GeodeTuiError(what, error.strerror or str(error)), arguments.debug)
+        return EXIT_FAILED
     except Exception as error:
         what = f"defect in geode-tui: {type(error).__name__}: {redact(str(error))}"
         _tell(GeodeTuiError(what, "", "run again with --debug and report it"), arguments.debug)
@@ -169,10 +176,9 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
 
 
 # Each verb imports what it needs when it runs: `--help` and `info` stay quick.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,14 @@ def source_of(arguments: argparse.Namespace) -> str:
 
 
 def target_of(arguments: argparse.Namespace) -> tuple[str, str | None]:
-    """The target's place and graph: as given, or of the profile of that name."""
+    """The target's place and graph: as given, or of the profile of that name.
+
+    A file's place is made absolute: a run may be resumed from another folder.
+    """
     profile = _profile(arguments.target)
     place = profile.target if profile else arguments.target
+    if place.endswith(".grafeo") and "://" not in place:
+        place = os.path.abspath(os.path.expanduser(place))
     graph = arguments.graph or (profile.graph if profile else None) or None
     return place, graph
 

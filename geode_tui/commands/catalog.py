@@ -35,13 +35,15 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def map_(arguments: argparse.Namespace) -> int:
     """Infer a mapping and write its file."""
+    if arguments.output == "-" and arguments.json:
+        raise UsageError("--json and --output - both want stdout", "", "name a file with --output")
     catalog = read_catalog(source_of(arguments), schemas_of(arguments))
     mapping = infer(catalog)
     if arguments.output == "-":
         print(dump(mapping), end="")
         return EXIT_OK
     path = Path(arguments.output)
-    if path.exists():
+    if path.exists() and not path.is_dir():
         if not arguments.merge:
             raise UsageError(
                 f"{path} exists already",
@@ -54,10 +56,8 @@ def map_(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(_mapping_document(mapping, path, findings))
         return EXIT_OK
-    for rule in mapping.nodes:
-        show(f"{rule.label}  ← {rule.table}  ({rule.because})")
-    for relationship in mapping.relationships:
-        show(f"{relationship.id}  ← {relationship.table}  ({relationship.because})")
+    for rule in mapping.rules:
+        show(f"{rule.id}  ← {rule.table}  ({rule.because})")
     count = sum(f.severity != "information" for f in findings)
     say(f"wrote {path}: {len(mapping.nodes)} labels, {len(mapping.relationships)} relationships")
     say(f"{count} findings to look at: geode-tui assess --mapping {path}" if count else "no risk")

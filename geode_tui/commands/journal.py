@@ -34,7 +34,7 @@ def status(arguments: argparse.Namespace) -> int:
             show_json(document, indent=None if arguments.follow else 2)
         elif (text := _status_text(document)) != last:
             last = text
-            show(text)
+            _show_lines(text)
         if not arguments.follow or state != "running":
             return EXIT_OK
         time.sleep(FOLLOW_SECONDS)
@@ -109,10 +109,15 @@ def _status_text(document: dict[str, Any]) -> str:
         rows.append((e["id"], state, f"{e['rows']:,}", of, *left))
     lines += aligned(("entity", "state", "rows", "", "dead", "orphans"), rows, "__>>>>")
     if document["error"]:
-        lines.append(document["error"])
+        lines += document["error"].split("\n")
     if document["resumable"]:
         lines.append(f"go on with: geode-tui resume {document['run']}")
     return "\n".join(lines)
+
+
+def _show_lines(text: str) -> None:
+    for line in text.split("\n"):
+        show(line)
 
 
 def _show_run(journal: Journal, arguments: argparse.Namespace) -> int:
@@ -131,7 +136,7 @@ def _show_run(journal: Journal, arguments: argparse.Namespace) -> int:
         }
         show_json(document)
         return EXIT_OK
-    show(_status_text(document))
+    _show_lines(_status_text(document))
     for event in events:
         show(f"{moment(event.at)} {event.level:7} {event.message}")
     for letter in letters:

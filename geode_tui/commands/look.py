@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import platform
 from importlib import metadata
+from typing import Any
 
 from geode_tui import __version__, paths
 from geode_tui.commands.arguments import target_of
-from geode_tui.commands.output import aligned, say, show, show_json
+from geode_tui.commands.output import aligned, compact_json, say, show, show_json
 from geode_tui.errors import EXIT_OK
 from geode_tui.target import open_target
 from geode_tui.validation.verify import shown
@@ -29,10 +30,14 @@ def query(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     if rows:
         header = list(rows[0])
-        for line in aligned(header, [[shown(row[name]) for name in header] for row in rows]):
+        for line in aligned(header, [[_cell(row[name]) for name in header] for row in rows]):
             show(line)
     say(f"{len(rows):,} rows")
     return EXIT_OK
+
+
+def _cell(value: Any) -> str:
+    return compact_json(value) if isinstance(value, dict | list) else shown(value)
 
 
 def info(arguments: argparse.Namespace) -> int:

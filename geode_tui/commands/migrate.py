@@ -7,9 +7,8 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from geode_tui.commands.arguments import schemas_of, source_of, target_of
@@ -20,14 +19,17 @@ from geode_tui.commands.output import (
     show,
     show_json,
     show_ledger,
+    silence,
 )
 from geode_tui.commands.progress import ProgressDisplay
 from geode_tui.errors import (
     EXIT_DIFFERS,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_RESUMABLE,
     GeodeTuiError,
     RunStopped,
+    UsageError,
 )
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.plan import make_plan
@@ -73,28 +75,44 @@ def drive(runner: Runner, json: bool) -> int:
 
     Ctrl-C stops the run safely; a second one ends at once. Both can be resumed.
     """
-    interrupted = False
     with ProgressDisplay(runner) as display, _on_interrupt(runner) as pressed:
         runner.start()
+        told = False
         while not runner.join(0.1):
+            if pressed and not told:
+                told = True
+                say("stopping after the rows in flight; press Ctrl-C again to end at once")
             display.update()
         display.update()
-        interrupted = bool(pressed)
     ledger = runner.ledger
     if ledger is not None:
         _print(ledger, runner.run_number, json)
-    if interrupted and isinstance(runner.error, RunStopped):
+    if pressed and isinstance(runner.error, RunStopped):
         for line in runner.error.lines():
             say(line)
         return EXIT_INTERRUPTED
     if runner.error is not None:
-        number = runner.run_number
-        resumable = number is not None and Journal().run(number).resumable
-        if resumable and not runner.error.next_step:
-            runner.error.next_step = f"geode-tui resume {number}"
-        raise runner.error
+        raise _ended(runner, runner.error)
     assert ledger is not None
     return EXIT_OK if ledger.balanced else EXIT_DIFFERS
+
+
+def _ended(runner: Runner, error: GeodeTuiError) -> GeodeTuiError:
+    """The error of a run; once rows were on their way, one that tells to resume it."""
+    begun = ("backfill", "verify")
+    writing = any(p.name in begun and p.state != "waiting" for p in runner.snapshot().phases)
+    if not isinstance(error, UsageError) and writing:
+        error.exit_code = EXIT_RESUMABLE
+    number = runner.run_number
+    if number is None:
+        return error
+    if error.next_step.endswith("geode-tui resume"):
+        error.next_step += f" {number}"
+    elif not error.next_step:
+        with suppress(GeodeTuiError):  # the journal itself may be what failed
+            if Journal().run(number).resumable:
+                error.next_step = f"geode-tui resume {number}"
+    return error
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -130,13 +148,15 @@ def validate(arguments: argparse.Namespace) -> int:
 
 
 def _left_out(place: str, graph: str | None) -> dict[str, LeftOut]:
-    """What the newest run on this target could not write, from the journal."""
+    """What the newest run that wrote to this target could not write, from the journal."""
     journal = Journal()
-    newest = journal.newest(place, graph or "")
-    if newest is None:
-        return {}
-    say(f"dead letters and orphans are those of run {newest.number}")
-    return {e.id: LeftOut(e.dead, e.orphans) for e in journal.entities(newest.number)}
+    for record in journal.runs():
+        entities = journal.entities(record.number)
+        same = (record.target, record.graph) == (place, graph or "")
+        if same and any(entity.chunks for entity in entities):
+            say(f"dead letters and orphans are those of run {record.number}")
+            return {e.id: LeftOut(e.dead, e.orphans) for e in entities}
+    return {}
 
 
 def _newest_resumable() -> int:
@@ -147,6 +167,14 @@ def _newest_resumable() -> int:
 
 
 def _print(ledger: Ledger, run: int | None, json: bool) -> None:
+    """Print a ledger; the exit code tells its verdict, also where nobody reads on."""
+    try:
+        _show(ledger, run, json)
+    except BrokenPipeError:
+        silence(sys.stdout)
+
+
+def _show(ledger: Ledger, run: int | None, json: bool) -> None:
     if json:
         show_json({"run": run, **ledger_document(ledger)})
         return
@@ -156,17 +184,19 @@ def _print(ledger: Ledger, run: int | None, json: bool) -> None:
 
 
 @contextmanager
-def _on_interrupt(runner: Runner) -> Iterator[list[float]]:
+def _on_interrupt(runner: Runner) -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM stop the run safely; a second one ends the process at once."""
-    pressed: list[float] = []
+    pressed: list[int] = []
 
+    # Printing may be what the signal interrupts: the handler writes past Python's buffers.
     def handle(number: int, frame: FrameType | None) -> None:
-        pressed.append(time.time())
+        pressed.append(number)
         if len(pressed) > 1:
-            print("\nended at once; the run can be resumed", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                os.write(2, b"\nended at once; the run can be resumed\n")
             os._exit(EXIT_INTERRUPTED)
-        runner.stop()
-        say("\nstopping after the rows in flight; press Ctrl-C again to end at once")
+        with suppress(RuntimeError):  # the run ended this very moment
+            runner.stop()
 
     before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TextIO
 
 from rich.cells import cell_len
 
@@ -17,8 +18,16 @@ from geode_tui.validation.ledger import Entry, Ledger
 
 
 def say(text: str) -> None:
-    """A line of narration, to stderr."""
-    print(visible(text), file=sys.stderr, flush=True)
+    """A line of narration, to stderr; work goes on where nobody reads it any more."""
+    try:
+        print(visible(text), file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is still to be printed to nowhere: whoever read it has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show(text: str) -> None:
@@ -31,9 +40,14 @@ def show_json(document: Any, indent: int | None = 2) -> None:
     print(json.dumps(document, default=_plain, ensure_ascii=False, indent=indent), flush=True)
 
 
+def compact_json(value: Any) -> str:
+    """A value as JSON on one line."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
 def visible(text: str) -> str:
-    """The text with control characters (which could drive a terminal) made visible."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    """The text on one line, its control characters (which could drive a terminal) made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
@@ -41,7 +55,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "
 
     `right` has a `>` for each column that is set right, any other character for the rest.
     """
-    table = [list(header), *([visible(cell).replace("\n", "⏎") for cell in row] for row in rows)]
+    table = [[visible(cell.replace("\n", "⏎")) for cell in row] for row in (header, *rows)]
     widths = [max(cell_len(row[column]) for row in table) for column in range(len(header))]
     lines = []
     for row in table:

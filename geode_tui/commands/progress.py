@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 
@@ -12,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from geode_tui.commands.output import duration, visible
+from geode_tui.commands.output import duration, say, visible
 from geode_tui.migration.events import EntityProgress, Event, RunSnapshot
 from geode_tui.migration.runner import Runner
 
@@ -57,13 +56,15 @@ class ProgressDisplay:
             self._live.update(_table(self._runner.snapshot()), refresh=True)
 
     def _tell(self, event: Event) -> None:
-        clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-        line = Text(f"{clock} ", style="dim")
-        line.append(visible(event.message), style=_STYLES[event.level])
         if event.message.startswith("CREATE ") and event.level == "info":
             return
+        clock = time.strftime("%H:%M:%S", time.localtime(event.at))
+        if self._live is None:
+            say(f"{clock} {event.message}")
+            return
+        line = Text(f"{clock} ", style="dim")
+        line.append(visible(event.message), style=_STYLES[event.level])
         self._console.print(line, soft_wrap=True)
-        sys.stderr.flush()
 
 
 def _table(snapshot: RunSnapshot) -> Table:

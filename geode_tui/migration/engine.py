@@ -12,7 +12,7 @@ from geode_tui.errors import GeodeTuiError, RunStopped, UsageError
 from geode_tui.mapping.assess import Finding, assess
 from geode_tui.mapping.check import check
 from geode_tui.mapping.file import MappingFile
-from geode_tui.mapping.model import Mapping
+from geode_tui.mapping.model import ROW, Mapping
 from geode_tui.migration.backfill import BATCH_ROWS, Backfill, StopRequested
 from geode_tui.migration.events import (
     PHASES,
@@ -399,11 +399,7 @@ class Engine:
     async def _restart_keyless(self, record: RunRecord, target: Target, plan: Plan) -> None:
         """Rows without a key have other places in a new snapshot: read their tables again."""
         keyless = [e for e in plan.nodes if not e.extract.keyed]
-        dependent = [
-            e
-            for e in plan.relationships
-            if not e.extract.keyed or any(e.rule.table == node.rule.table for node in keyless)
-        ]
+        dependent = [e for e in plan.relationships if _by_place(e)]
         if all(self._progress.meter(e.id).state == "done" for e in (*keyless, *dependent)):
             return
         for entity in (*dependent, *keyless):
@@ -460,6 +456,14 @@ _NEW_SNAPSHOT = (
 
 def _place(record: RunRecord) -> str:
     return f"{record.target}#{record.graph}" if record.graph else record.target
+
+
+def _by_place(entity: Entity) -> bool:
+    """Whether a relationship, or one of its ends, is known by a row's place only."""
+    shape = entity.shape
+    assert isinstance(shape, RelationshipShape)
+    keys = (shape.key, shape.start.key, shape.end.key)
+    return not entity.extract.keyed or any(key == (ROW,) for key in keys)
 
 
 def _require_empty(target: Target, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -292,7 +293,8 @@ The source is only ever read. An empty password means libpq's own places:
     def _load(self) -> None:
         try:
             self._profiles = load_profiles()
-            self._runs = [run for run in Journal().runs() if run.resumable]
+            with closing(Journal()) as journal:
+                self._runs = [run for run in journal.runs() if run.resumable]
         except GeodeTuiError as error:
             self._answer(error_content(error))
         rows = [*map(_profile_row, self._profiles), *map(_run_row, self._runs)]

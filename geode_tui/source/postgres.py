@@ -144,7 +144,7 @@ class Reader:
         await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if snapshot is not None:
             await self._run(f"SET TRANSACTION SNAPSHOT {_literal(snapshot)}")
-        await self._run(_NO_TIMEOUTS)
+        await self._run(_BULK_SETTINGS)
         await self.fetch(_TYPE_SEARCH_PATH)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -187,7 +187,7 @@ class SnapshotHolder(Reader):
     async def begin(self, tables: Sequence[TableName]) -> None:  # type: ignore[override]
         """Lock first, then take the snapshot: a TRUNCATE in between would empty it silently."""
         await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        await self._run(_NO_TIMEOUTS)
+        await self._run(_BULK_SETTINGS)
         await self._run("SET LOCAL lock_timeout = '5s'")
         for some in batched(sorted(tables), 200):
             names = ", ".join(_qualified(table) for table in some)
@@ -206,9 +206,12 @@ FROM (SELECT DISTINCT n.nspname AS s FROM pg_type t JOIN pg_namespace n ON n.oid
         AND n.nspname NOT IN ('pg_catalog', 'information_schema')) used
 """
 
-_NO_TIMEOUTS = (
+_BULK_SETTINGS = (
     "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0; "
-    "SET LOCAL row_security = off"
+    "SET LOCAL row_security = off; "
+    # A chunk is planned with its own bounds: a generic plan may sort the whole table for each.
+    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL random_page_cost = 1.1; "
+    "SET LOCAL max_parallel_workers_per_gather = 0"
 )
 
 
