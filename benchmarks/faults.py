@@ -41,7 +41,7 @@ class Outcome:
 def kill_and_resume(rows: int, kills: int, folder: Path, rng: random.Random) -> Outcome:
     """Run the demo in `folder`, kill it `kills` times while it writes, let it end, compare."""
     environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
-    moments = []
+    moments: list[float] = []
     while len(moments) < kills:
         lived = _run_and_kill(rows, environment, rng)
         if lived is not None:

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every glyph
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     try:
         verb: Verb = arguments.verb_function
         return verb(arguments)
@@ -58,7 +58,8 @@ def _tell(error: GeodeTuiError, debug: bool) -> None:
         print(redact(traceback.format_exc()), file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs and options (docs/cli.md describes each)."""
     parser = argparse.ArgumentParser(
         "geode-tui",
         description="Move a PostgreSQL database into the Geode graph database. "

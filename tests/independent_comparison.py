@@ -758,7 +758,8 @@ class _Comparer:
             columns += [self._source.value(used, node.table, item) for item in node.identity]
             widths.append(len(node.identity))
         ends = dict.fromkeys((*rule.start.columns, *rule.end.columns))
-        present = [f'"t".{_quoted(name)} IS NOT NULL' for name in ends]
+        # A composite value whose parts are all null `IS NULL`, but it is not null.
+        present = [f'"t".{_quoted(name)} IS DISTINCT FROM NULL' for name in ends]
         where = f" WHERE {' AND '.join(present)}" if present else ""
         statement = (
             f'SELECT {", ".join(columns)} FROM {self._source.table(rule.table)} AS "t" '

@@ -19,7 +19,7 @@ from geode_tui.mapping.model import Mapping
 from geode_tui.migration.workspace import Workspace
 
 NARROW, NORMAL, TINY = (80, 24), (120, 40), (60, 15)
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds after which something that should happen is taken as not happening."""
 
 HOSTILE = """

@@ -166,22 +166,30 @@ async def test_a_text_that_is_no_dsn_is_told(app: GeodeApp) -> None:
 @pytest.fixture
 def guarded(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The DSN of a role that must give a password, `right`."""
-    hba = Path(run_now(_value(postgres, "SHOW hba_file")))
-    before = hba.read_text()
+    before = run_now(_value(postgres, "SELECT pg_read_file(current_setting('hba_file'))"))
     run_now(_value(postgres, "CREATE ROLE guarded LOGIN PASSWORD 'right'"))
-    hba.write_text(f"local all guarded scram-sha-256\nhost all guarded all scram-sha-256\n{before}")
-    run_now(_value(postgres, "SELECT pg_reload_conf()"))
-    dsn = postgres.dsn()
-    head, _, tail = dsn.partition("://")
+    rule = "local all guarded scram-sha-256\nhost all guarded all scram-sha-256\n"
+    run_now(_admit(postgres, rule + before))
+    head, _, tail = postgres.dsn().partition("://")
     yield f"{head}://guarded@{tail.rpartition('@')[2]}"
-    hba.write_text(before)
-    run_now(_value(postgres, "SELECT pg_reload_conf()"))
+    run_now(_admit(postgres, before))
     run_now(_value(postgres, "DROP ROLE guarded"))
+
+
+async def _admit(postgres: EmbeddedPostgres, rules: str) -> None:
+    """Give the server another pg_hba.conf; it writes the file itself, wherever that is."""
+    lines = ", ".join(f"($rule${line}$rule$)" for line in rules.splitlines() if line.strip())
+    place = await _value(postgres, "SHOW hba_file")
+    raw = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01')"
+    await _value(postgres, f"COPY (VALUES {lines}) TO '{place}' {raw}")
+    await _value(postgres, "SELECT pg_reload_conf()")
 
 
 async def _value(postgres: EmbeddedPostgres, statement: str) -> str:
     connection = await asyncpg.connect(postgres.dsn())
     try:
+        if statement.startswith("COPY"):
+            return str(await connection.execute(statement))
         return str(await connection.fetchval(statement))
     finally:
         await connection.close()

@@ -175,7 +175,7 @@ async def test_an_earlier_run_is_chosen_from_the_history(
         await sit.sees("✗ done, differs", "✓ done, balanced")
         await sit.press("down", "enter")
         await sit.sees("✓ balanced", f"run {first} ")
-        await sit.press("1", "5")
+        await sit.press("2", "5")
         await sit.sees("✓ balanced", f"run {first} ")
 
 

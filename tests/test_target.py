@@ -31,7 +31,7 @@ def graph(tmp_path: Path) -> Iterator[EmbeddedGraph]:
     opened.close()
 
 
-def _names(graph: EmbeddedGraph) -> dict[int, str]:
+def _names(graph: EmbeddedGraph) -> dict[int, str | None]:
     return {r["i"]: r["n"] for r in graph.query("MATCH (n:User) RETURN n.id AS i, n.name AS n")}
 
 

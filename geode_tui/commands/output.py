@@ -36,8 +36,10 @@ def show(text: str) -> None:
 
 
 def show_json(document: Any, indent: int | None = 2) -> None:
-    """One JSON document, to stdout."""
-    print(json.dumps(document, default=_plain, ensure_ascii=False, indent=indent), flush=True)
+    """One JSON document, to stdout; what a terminal might obey is escaped."""
+    text = json.dumps(document, default=_plain, ensure_ascii=False, indent=indent)
+    escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    print("".join(escaped), flush=True)
 
 
 def compact_json(value: Any) -> str:

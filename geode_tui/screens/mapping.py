@@ -172,21 +172,27 @@ The rows below come from the source, *before* `─▶` *after*.
         return self.workspace.history
 
     def on_mount(self) -> None:
-        """Start on the list of rules."""
+        """Start on the list of rules, and show a source that is connected later."""
         super().on_mount()
         self._rules.focus()
+        self.set_interval(1.0, self._follow)
+
+    def _follow(self) -> None:
+        if self.is_current and self._seen[1] is not self.workspace.catalog:
+            self.refresh_view()
 
     def refresh_view(self) -> None:
         """Show the mapping as it is now."""
         history, catalog = self._history, self.workspace.catalog
         if history is None or catalog is None:
             self._seen = (None, None)
-            self._rules.set_empty(_NOT_CONNECTED)
-            self._rules.show_items([])
+            self._rules.show_items([], "not connected")
             self._show_rule()
             return
-        if self._seen != (history.current, catalog):
-            if self._seen[1] is not catalog:
+        mapping, seen = self._seen
+        # Compared by identity: comparing thousands of rules takes longer than showing them.
+        if mapping is not history.current or seen is not catalog:
+            if seen is not catalog:
                 self._findings = FindingIndex((), catalog)
             self._seen = (history.current, catalog)
             self._show_items(history.current, catalog)
@@ -282,7 +288,8 @@ The rows below come from the source, *before* `─▶` *after*.
         self._rule_findings = found
         title = f"findings {len(found)}" if found else "findings"
         self.query_one("#mapping-findings", Pane).set_title(title)
-        text = finding_text(found) if found else Content.styled("✓ none", "$text-success")
+        none = Content.styled("✓ none", "$text-success") if item else Content("–")
+        text = finding_text(found) if found else none
         self.query_one("#mapping-findings-text", Static).update(text)
 
     def _show_statement(

@@ -14,6 +14,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Log, Static
 
+from geode_tui.catalog import Catalog
 from geode_tui.errors import GeodeTuiError, RunStopped, ValidationDiffers
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.extract import compile_extract
@@ -82,9 +83,11 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         #run-empty { height: 1fr; padding: 1 2; }
         #run-log { height: 8; background: $surface; border-top: solid $foreground 25%; }
         #run-log { border-title-color: $text-muted; padding: 0 1; scrollbar-size: 0 1; }
-        &.-narrow #run-log, &.-short #run-log { height: 5; }
+        &.-narrow #run-log { height: 5; }
+        &.-short #run-log, &.-short #run-workers, &.-short #throughput { display: none; }
+        &.-short #run-totals, &.-short #run-phases { height: 1; }
         #run-going { height: 1fr; }
-        &.-log #run-log { height: 1fr; }
+        &.-log #run-log { display: block; height: 1fr; }
         &.-log #run-going { display: none; }
         &.-empty #run-going, &.-empty #run-log { display: none; }
         #run-empty { display: none; }
@@ -99,6 +102,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         self._told = False
         self._texts: dict[str, Content] = {}
         self._resumable: RunRecord | None = None
+        self._looked_at: Catalog | None = None
         self._findings: tuple[Finding, ...] = ()
 
     def compose_body(self) -> ComposeResult:
@@ -135,6 +139,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
     @work(exclusive=True, group="lookup", exit_on_error=False)
     async def _look_up(self) -> None:
         """Find what can be resumed and what the assessment says, for the empty screen."""
+        self._looked_at = self.workspace.catalog
         self._resumable = await asyncio.to_thread(newest_resumable)
         self._findings = await asyncio.to_thread(self.workspace.findings)
         self.query_one("#run-empty-text", Static).update(self._what_first())
@@ -181,6 +186,8 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         runner = self.workspace.runner
         self.set_class(runner is None, "-empty")
         if runner is None:
+            if self.is_current and self._looked_at is not self.workspace.catalog:
+                self._look_up()
             return
         if runner is not self._runner:
             self._begin(runner)

@@ -300,7 +300,7 @@ The tables of the source, with the planner's row estimate (`±`).
         if worker.group != "sample":
             super().worker_failed(worker, error)
             return
-        self._show_sample([], "✗ " + " · ".join(error.lines()))
+        self._show_sample([], "✗ " + "\n".join(error.lines()))
 
     def _go(self, name: TableName) -> None:
         """Show a table and put the focus on it, wherever the tree's filter stands."""

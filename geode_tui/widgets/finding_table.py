@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from geode_tui.mapping.assess import Finding
+from geode_tui.mapping.assess import Finding, Severity
 from geode_tui.widgets.figure_table import FigureTable
 from geode_tui.widgets.finding_text import SEVERITY_SHOWN
 from geode_tui.widgets.virtual_table import Row, TableColumn
 
+_SHORT: dict[Severity, str] = {"action": "✗ action", "risk": "! risk", "information": "· info"}
 _COLUMNS = (
-    TableColumn("severity", 17),
-    TableColumn("subject", least=18),
+    TableColumn("severity", 8),
+    TableColumn("subject", least=24),
     TableColumn("message", least=40),
 )
 
@@ -38,7 +39,7 @@ class FindingTable(FigureTable):
     def _cells(self, index: int) -> Row:
         finding = self._findings[index]
         return (
-            Content.styled(*SEVERITY_SHOWN[finding.severity]),
+            Content.styled(_SHORT[finding.severity], SEVERITY_SHOWN[finding.severity][1]),
             finding.subject,
             finding.message,
         )

@@ -75,6 +75,7 @@ class PropertyGrid(VirtualTable):
         """Show a rule's columns."""
         self._rule, self._table = rule, table
         self._items = grid_items(rule, table) if rule is not None else []
+        self.set_empty("only the ends, no property" if rule is not None else "–")
         self.set_source(len(self._items), self._cells, keep_cursor=keep_cursor)
 
     def _cells(self, index: int) -> Row:

@@ -150,9 +150,9 @@ class RuleTable(VirtualTable):
         """The lines that the filter lets through."""
         return self._visible
 
-    def show_items(self, items: list[RuleItem]) -> None:
-        """Show these lines; the cursor stays at its place."""
-        self._items = items
+    def show_items(self, items: list[RuleItem], nothing: str = "no rule") -> None:
+        """Show these lines, or say that there is `nothing`; the cursor stays at its place."""
+        self._items, self._nothing = items, nothing
         self._apply()
 
     def filter(self, text: str) -> None:
@@ -184,7 +184,7 @@ class RuleTable(VirtualTable):
         self._visible = (
             [i for i in self._items if wanted in _searched(i)] if wanted else self._items
         )
-        self.set_empty(f"nothing matches {wanted}" if wanted else "no rule")
+        self.set_empty(f"nothing matches {wanted}" if wanted else self._nothing)
         self.set_source(len(self._visible), self._cells)
 
     def _cells(self, index: int) -> Row:

@@ -55,7 +55,7 @@ class SchemaTree(VirtualTable):
         Binding(
             "right,l", "unfold", "Unfold", show=False, id="tree.unfold", tooltip="Unfold the schema"
         ),
-        Binding("space", "toggle", "Fold", show=False, id="tree.toggle", tooltip="Fold or unfold"),
+        Binding("space", "turn", "Fold", show=False, id="tree.toggle", tooltip="Fold or unfold"),
     ]
 
     @dataclass
@@ -120,7 +120,7 @@ class SchemaTree(VirtualTable):
         if self.table:
             self.post_message(self.TableSelected(self.table.name))
         else:
-            self.action_toggle()
+            self.action_turn()
 
     def action_fold(self) -> None:
         """Fold the schema that the cursor is in, and go to its line."""
@@ -136,7 +136,7 @@ class SchemaTree(VirtualTable):
             self._folded.discard(schema)
             self._rebuild(branch=schema)
 
-    def action_toggle(self) -> None:
+    def action_turn(self) -> None:
         """Fold or unfold the schema that the cursor is in."""
         if self._schema() in self._folded:
             self.action_unfold()
@@ -187,7 +187,7 @@ def table_row(table: Table) -> Row:
     """Glyph with name, rows, size, kind."""
     if table.readable:
         mark = Content.styled(f"  {KIND_GLYPHS[table.kind]} ", "$text-accent")
-        kind = table.kind
+        kind = str(table.kind)
     else:
         mark = Content.styled("  ✗ ", "$text-error")
         kind = f"{table.kind}, no SELECT"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -183,7 +184,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self.refresh()
 
     def set_empty(self, text: str) -> None:
-        """The text shown while there is no row."""
+        """The text shown while there is no row; its lines are wrapped."""
         self._empty = text
         self.refresh()
 
@@ -264,9 +265,11 @@ class VirtualTable(ScrollView, can_focus=True):
         return _Line(Strip([Segment((" " * _GAP).join(titles), rich_style)]), rich_style)
 
     def _row_strip(self, index: int) -> _Line:
-        if not self._count and index == 0:
-            style = self.get_visual_style("virtual-table--empty").rich_style
-            return _Line(Strip([Segment(one_line(self._empty), style)]), style)
+        if not self._count:
+            lines = self._empty_lines()
+            muted = self.get_visual_style("virtual-table--empty").rich_style
+            text = lines[index] if index < len(lines) else ""
+            return _Line(Strip([Segment(text, muted)]), muted)
         if not 0 <= index < self._count:
             return _Line(Strip([]), None)
         cursor = index == self.cursor
@@ -278,6 +281,11 @@ class VirtualTable(ScrollView, can_focus=True):
             segments.extend(self._cell(cell, column, width, style, cursor))
             segments.append(gap)
         return _Line(Strip(segments), style.rich_style)
+
+    def _empty_lines(self) -> list[str]:
+        width = max(1, self.size.width)
+        lines = map(one_line, self._empty.split("\n"))
+        return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
 
     def _cell(
         self, cell: Cell, column: TableColumn, width: int, style: Style, cursor: bool
