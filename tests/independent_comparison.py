@@ -77,6 +77,14 @@ WHERE t.typtype <> 'd'
 """
 
 
+_COLLATIONS = """
+SELECT a.attname AS name, format('%I.%I', n.nspname, c.collname) AS collation
+FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
+JOIN pg_namespace n ON n.oid = c.collnamespace
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
 @dataclass(frozen=True)
 class Difference:
     """One thing that is not equal; `values` are name, source's value, graph's value."""
@@ -229,7 +237,7 @@ def source_text(value: Any, graph_type: str) -> str:
         case "DECIMAL":
             return _decimal_text(value)
         case "BYTES":
-            return "x" + value.hex()
+            return f"x{value.hex()}"
         case "DATE":
             return _moment_text("on", value * 86_400_000_000)
         case "TIMESTAMP" | "TIMESTAMPTZ":
@@ -413,6 +421,7 @@ class _Source:
         self._connection = connection
         self._bases: dict[tuple[str, str], dict[str, str]] = {}
         self._partitioned: dict[tuple[str, str], bool] = {}
+        self._collations: dict[tuple[str, str], dict[str, str]] = {}
         self._paths = "pg_catalog"
 
     async def prepare(self) -> None:
@@ -438,6 +447,8 @@ class _Source:
             return
         rows = await self._connection.fetch(_BASE_TYPES, self._plain(table))
         self._bases[table] = {row["name"]: row["type"] for row in rows}
+        rows = await self._connection.fetch(_COLLATIONS, self._plain(table))
+        self._collations[table] = {row["name"]: row["collation"] for row in rows}
         kind = "SELECT relkind = 'p'::\"char\" FROM pg_class WHERE oid = $1::text::regclass"
         self._partitioned[table] = await self._connection.fetchval(kind, self._plain(table))
 
@@ -447,6 +458,12 @@ class _Source:
     def table(self, table: tuple[str, str]) -> str:
         """A table's own rows: those of tables that inherit from it are the others' own."""
         return self._plain(table) if self._partitioned[table] else f"ONLY {self._plain(table)}"
+
+    def refers(self, alias: str, table: tuple[str, str], reference: str, column: str) -> str:
+        """The condition that our column points at a row; a foreign key compares as its key does."""
+        collation = self._collations[table].get(reference)
+        collated = f" COLLATE {collation}" if collation else ""
+        return f'{_quoted(alias)}.{_quoted(reference)} = "t".{_quoted(column)}{collated}'
 
     def value(self, alias: str, table: tuple[str, str], item: _Property) -> str:
         """The SELECT expression of a property."""
@@ -750,7 +767,7 @@ class _Comparer:
             used = "t" if itself else alias
             if not itself:
                 pairs = zip(end.references, end.columns, strict=True)
-                on = [f'"{alias}".{_quoted(r)} = "t".{_quoted(c)}' for r, c in pairs]
+                on = [self._source.refers(alias, node.table, r, c) for r, c in pairs]
                 joins.append(
                     f'LEFT JOIN {self._source.table(node.table)} AS "{alias}" ON {" AND ".join(on)}'
                 )

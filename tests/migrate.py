@@ -52,7 +52,7 @@ def read_catalog(dsn: str) -> Catalog:
 def migrate(
     dsn: str, folder: Path, mapping: Mapping | None = None, *, batch_rows: int | None = None
 ) -> Migrated:
-    """Migrate a database into `folder` with the mapping inferred; raises what the run ended with."""
+    """Migrate a database into `folder` with the mapping inferred; raises its error."""
     mapping = mapping or infer(read_catalog(dsn))
     graph_file, journal_file = folder / "graph.grafeo", folder / "journal.sqlite3"
     mapping_file = folder / "mapping.yaml"

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import unicodedata
@@ -28,6 +27,7 @@ from geode_tui.errors import (
     EXIT_OK,
     EXIT_USAGE,
 )
+from geode_tui.migration.journal import Journal
 from geode_tui.migration.profiles import Profile, save_profile
 from tests.command_line import PROGRAM, SECONDS, CommandLine, Finished
 from tests.conftest import MakeDatabase, run_now
@@ -425,25 +425,19 @@ def test_validate_reads_dead_letters_of_the_run_that_wrote(
 # -- status while a run goes --------------------------------------------------------------------
 
 
-def test_status_follows_a_run_with_one_json_a_line(
-    line: CommandLine, make_database: MakeDatabase, tmp_path: Path
-) -> None:
+def test_status_follows_a_run_with_one_json_a_line(line: CommandLine, shop: Shop) -> None:
     """`status --follow --json` prints a document a line until the run is over."""
-    dsn = make_database(CUSTOMERS)
-    there = CommandLine(tmp_path)
-    assert there.run("map", "--source", dsn, "--output", "m.yaml").code == EXIT_OK
-    arguments = ("--source", dsn, "--mapping", "m.yaml", "--target", "t.grafeo")
-    with there.start("migrate", *arguments) as run:
-        run.wait_for("run 1 begins")
-        run.send(signal.SIGSTOP)
-        with there.start("status", "--follow", "--json") as follower:
+    journal = Journal(line.state / "journal.sqlite3")
+    journal.set_state(1, "running")
+    with journal.hold(1), line.start("status", "1", "--follow", "--json") as follower:
+        try:
             first = json.loads(follower.out.readline())
-            run.send(signal.SIGCONT)
-            rest = follower.finish()
-        assert run.finish().code == EXIT_OK
-    assert (first["run"], first["state"]) == (1, "running")
+        finally:
+            journal.set_state(1, "done")
+        rest = follower.finish()
+    journal.close()
     states = [json.loads(text)["state"] for text in rest.out.splitlines()]
-    assert states[-1] == "done"
+    assert (first["run"], first["state"], states[-1:]) == (1, "running", ["done"])
     assert set(states[:-1]) <= {"running"}
     assert (rest.code, rest.err) == (EXIT_OK, "")
 
@@ -572,7 +566,7 @@ def test_each_positional_is_documented() -> None:
     """What a verb takes without an option stands in its usage line."""
     chapters = _chapters("### ")
     usages = {
-        verb: re.findall(rf"^geode-tui {verb}(.*)$", text, re.MULTILINE)[0]
+        verb: re.findall(rf"^`geode-tui {verb}(.*)`$", text, re.MULTILINE)[0]
         for verb, text in chapters.items()
     }
     takes = {verb: usage for verb, usage in usages.items() if re.search(r"RUN|GQL", usage)}

@@ -14,6 +14,7 @@ from geode_tui.mapping.edits import History
 from geode_tui.mapping.file import load, save
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
+from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.dsn import without_password
@@ -123,7 +124,7 @@ class Workspace:
             self.label,
             self._password,
         )
-        self.runner = Runner(request)
+        self.runner = ProcessRunner(request)
         self.runner.start()
         return self.runner
 
@@ -131,7 +132,7 @@ class Workspace:
         """Go on with a run that stopped; its source's password is taken from this sitting."""
         self._require_idle()
         same = self.source_dsn or None
-        self.runner = Runner(resume=number, source=same, password=self._password)
+        self.runner = ProcessRunner(resume=number, source=same, password=self._password)
         self.runner.start()
         return self.runner
 

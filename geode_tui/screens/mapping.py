@@ -356,7 +356,7 @@ The rows below come from the source, *before* `─▶` *after*.
     def action_filter(self) -> None:
         """Go to the filter of the rules."""
         self.query_one(Panes).show_pane(self.query_one("#mapping-rules", Pane))
-        self.call_after_refresh(self.query_one(FilterInput).focus)
+        self.set_focus(self.query_one(FilterInput))
 
     def action_pane(self, steps: int) -> None:
         """Go to another pane."""

@@ -47,14 +47,10 @@ class Pane(Vertical):
 
     def focus_inside(self) -> None:
         """Give the focus to the first part that takes it."""
-        for widget in self.query("*"):
-            if widget.focusable and "-first" in widget.classes:
-                widget.focus()
-                return
-        for widget in self.query("*"):
-            if widget.focusable:
-                widget.focus()
-                return
+        parts = [widget for widget in self.query("*") if widget.focusable]
+        first = next((widget for widget in parts if widget.has_class("-first")), None)
+        # At once: what is typed next must already find the focus there.
+        self.screen.set_focus(first or next(iter(parts), None))
 
 
 class PaneBar(Static):
@@ -116,7 +112,7 @@ class Panes(Container):
     def go_to(self, pane: Pane) -> None:
         """Show a pane and give it the focus."""
         self.show_pane(pane)
-        self.call_after_refresh(pane.focus_inside)
+        pane.focus_inside()
 
     def go(self, steps: int) -> None:
         """Go to the next or an earlier pane."""

@@ -1,0 +1,202 @@
+"""A run in a process of its own, for the interface: its interpreter stays free to draw.
+
+The child drives the engine and sends its counters a few times a second. When the interface goes
+away, however it goes, the child sees the end of the pipe and stops the run safely.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from geode_tui.errors import GeodeTuiError
+from geode_tui.migration.events import PHASES, Event, RunSnapshot
+from geode_tui.migration.progress import Progress
+from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.paths import state_folder
+from geode_tui.validation.ledger import Ledger
+
+SEND_SECONDS = 0.2
+_STOP = "stop"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the child is given, through a pipe: it may hold a password."""
+
+    request: RunRequest | None
+    resume: int | None
+    source: str | None
+    password: str | None
+    journal: Path | None
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What the child tells: the counters, and at the end how it ended."""
+
+    snapshot: RunSnapshot
+    events: list[Event]
+    run_number: int | None
+    final: bool = False
+    ledger: Ledger | None = None
+    error: GeodeTuiError | None = None
+
+
+class ProcessRunner(Runner):
+    """A `Runner` whose engine lives in another process."""
+
+    def __init__(
+        self,
+        request: RunRequest | None = None,
+        *,
+        resume: int | None = None,
+        source: str | None = None,
+        password: str | None = None,
+        journal: Path | None = None,
+    ) -> None:
+        if (request is None) == (resume is None):
+            raise ValueError("a runner takes a request or the number of a run to resume")
+        self._work = _Work(request, resume, source, password, journal)
+        self._thread = threading.Thread(target=self._listen, name="migration", daemon=True)
+        self._pending: deque[Event] = deque()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._last = _Report(Progress(PHASES).snapshot(), [], resume)
+        self.error: GeodeTuiError | None = None
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, after verify."""
+        return self._last.ledger
+
+    @property
+    def run_number(self) -> int | None:
+        """The run's number in the journal, None before it has one."""
+        return self._last.run_number
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        # Not multiprocessing: it hands sys.stderr on, which Textual replaces by one without a file.
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "geode_tui.migration.process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._tell(self._work)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop safely: the chunks in flight are finished, the run can be resumed."""
+        self._tell(_STOP)
+
+    def snapshot(self) -> RunSnapshot:
+        """The counters as last sent."""
+        return self._last.snapshot
+
+    def events(self) -> list[Event]:
+        """The happenings since the last call."""
+        taken = []
+        while self._pending:
+            taken.append(self._pending.popleft())
+        return taken
+
+    def _tell(self, message: object) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its last report says how
+            pickle.dump(message, self._child.stdin)
+            self._child.stdin.flush()
+
+    def _listen(self) -> None:
+        """Take the child's reports until it has ended."""
+        assert self._child is not None
+        assert self._child.stdout is not None
+        try:
+            while not self._last.final:
+                report: _Report = pickle.load(self._child.stdout)
+                self._pending.extend(report.events)
+                self.error = report.error
+                self._last = report
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._died()
+        finally:
+            with contextlib.suppress(OSError):
+                self._tell(_STOP)
+            self._child.wait()
+
+    def _died(self) -> None:
+        """The child went without a last word: killed, or out of memory."""
+        number = self.run_number
+        self.error = GeodeTuiError(
+            "the process of the run has died",
+            f"what it said last is in {_log_file()}",
+            f"go on with: geode-tui resume {number}" if number else "begin again",
+        )
+        snapshot = replace(self._last.snapshot, state="stopped", error=self.error.what, workers=())
+        self._last = replace(self._last, snapshot=snapshot, final=True)
+
+
+def main() -> None:
+    """The child: drive the run, report, and stop when asked or when nobody listens."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the interface's to understand
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # when the line drops, the pipe ends too
+    hear, speak = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    _write_to_log()
+    work: _Work = pickle.load(hear)
+    runner = Runner(
+        work.request,
+        resume=work.resume,
+        source=work.source,
+        password=work.password,
+        journal=work.journal,
+    )
+    signal.signal(signal.SIGTERM, lambda number, frame: runner.stop())
+    threading.Thread(target=_hear, args=(hear, runner), daemon=True).start()
+    runner.start()
+    with contextlib.suppress(BrokenPipeError):
+        while not runner.join(SEND_SECONDS):
+            _report(speak, runner, final=False)
+        _report(speak, runner, final=True)
+    runner.join()
+
+
+def _hear(hear: IO[bytes], runner: Runner) -> None:
+    """Whatever comes, even the end of the pipe, means: stop safely."""
+    with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+        pickle.load(hear)
+    runner.stop()
+
+
+def _report(speak: IO[bytes], runner: Runner, final: bool) -> None:
+    snapshot, events, number = runner.snapshot(), runner.events(), runner.run_number
+    ledger = runner.ledger if final else None
+    error = runner.error if final else None
+    pickle.dump(_Report(snapshot, events, number, final, ledger, error), speak)
+    speak.flush()
+
+
+def _write_to_log() -> None:
+    """Whatever a library prints goes to a file: the terminal is the interface's."""
+    log = os.open(_log_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def _log_file() -> Path:
+    return state_folder() / "run.log"
+
+
+if __name__ == "__main__":
+    main()
