@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from geode_tui.cli import main
+from tests.conftest import run_now
 
 PROGRAM = (sys.executable, "-m", "geode_tui")
 SECONDS = 120  # only so that a hanging process cannot hang the tests for ever
@@ -143,3 +145,17 @@ class Started:
         """Wait for its end."""
         out, err = self._process.communicate(timeout=SECONDS)
         return Finished(self._process.returncode, out, self._told + err)
+
+
+def execute(dsn: str, *statements: str) -> None:
+    """Run statements in a database, each in a transaction of its own."""
+
+    async def work() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    run_now(work())

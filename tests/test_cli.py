@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import grafeo
 import pytest
 import yaml
@@ -29,8 +28,8 @@ from geode_tui.errors import (
 )
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.profiles import Profile, save_profile
-from tests.command_line import PROGRAM, SECONDS, CommandLine, Finished
-from tests.conftest import MakeDatabase, run_now
+from tests.command_line import PROGRAM, SECONDS, CommandLine, Finished, execute
+from tests.conftest import MakeDatabase
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -326,7 +325,7 @@ def test_merge_keeps_edits_and_adds_what_is_new(
     text = file.read_text().replace("label: Customer", "label: Person")
     file.write_text(text.replace("type: DATE}", "type: DATE, include: false}"))
     make_more = "ALTER TABLE customer ADD email text; CREATE TABLE shelf (id int PRIMARY KEY);"
-    _execute(dsn, make_more)
+    execute(dsn, make_more)
 
     assert main(["map", "--source", dsn, "--output", str(file), "--merge"]) == EXIT_OK
 
@@ -617,7 +616,7 @@ def test_the_keys_of_differences_and_dead_letters_are_the_documented_ones(
     arguments = ["--source", dsn, "--mapping", file, "--target", target]
     assert main(["map", "--source", dsn, "--output", file]) == EXIT_OK
     assert main(["migrate", *arguments]) == EXIT_OK
-    _execute(dsn, "UPDATE customer SET name = 'new' WHERE id = 4")
+    execute(dsn, "UPDATE customer SET name = 'new' WHERE id = 4")
     capsys.readouterr()
     assert main(["validate", *arguments, "--json"]) == EXIT_DIFFERS
     difference = json.loads(capsys.readouterr().out)["differences"][0]
@@ -695,14 +694,3 @@ def _with_nobody_reading(
             timeout=SECONDS,
         )
     return Finished(done.returncode, "", (done.stderr or b"").decode())
-
-
-def _execute(dsn: str, sql: str) -> None:
-    async def work() -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(sql)
-        finally:
-            await connection.close()
-
-    run_now(work())

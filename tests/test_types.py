@@ -64,7 +64,7 @@ def _list_text(items: list[str | None]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
-ARRAYS = ("int8", "text", "float8", "numeric", "bool", "timestamptz", "date")
+ARRAYS = ("int8", "text", "float4", "numeric", "bool", "timestamptz", "date")
 
 
 async def _converted(dsn: str, how: Conversion, declared: str, texts: list[str]) -> list[Any]:

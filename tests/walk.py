@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 COLUMNS, LINES = 120, 40
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds after which an expected text is taken as missing."""
 
 
@@ -124,10 +124,14 @@ def _map(terminal: Terminal) -> None:
     terminal.press("e")
     terminal.sees("rename label Order")
     terminal.press("C-u")
+    terminal.sees("'' cannot be a label")
     terminal.write("Purchase")
+    terminal.sees("│ Purchase ")
     terminal.press("Enter")
     terminal.sees("✓ node Purchase", "rules · not saved")
-    terminal.press("Enter", "G", "x")
+    terminal.press("Enter")
+    terminal.sees("t type")
+    terminal.press("G", "x")
     terminal.sees("left out", "– left")
     _show("a label renamed, a property left out", terminal)
     terminal.press("C-s")

@@ -85,7 +85,11 @@ class DataType:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; `generated` is the expression of a generated column, else None."""
+    """A column of a table.
+
+    `generated` is the expression of a generated column, else None; `collation` the quoted name of
+    the collation, empty where it has none; `deterministic` whether equal texts are the same text.
+    """
 
     name: str
     type: DataType
@@ -94,6 +98,8 @@ class Column:
     generated: str | None = None
     default: str | None = None
     comment: str = ""
+    collation: str = ""
+    deterministic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A reference: `columns[i]` holds a value of `to_columns[i]` of `to_table`."""
+    """A reference: `columns[i]` holds a value of `to_columns[i]` of `to_table`.
+
+    `obstacle` says why it cannot be followed as a relationship, empty when it can.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -116,6 +125,7 @@ class ForeignKey:
     deferrable: bool = False
     validated: bool = True
     on_delete: str = "no action"
+    obstacle: str = ""
 
 
 @dataclass(frozen=True)

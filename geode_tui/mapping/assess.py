@@ -78,7 +78,10 @@ def _dropped_relationships(mapping: Mapping, catalog: Catalog) -> Iterator[Findi
             yield Finding("information", "not_moved", rule.id, message)
     for table in catalog.tables:
         for key in table.foreign_keys:
-            if catalog.table(key.to_table) is None:
+            if key.obstacle:
+                message = f"foreign key {key.name} makes no relationship: {key.obstacle}"
+                yield Finding("risk", "reference_not_followed", str(table.name), message)
+            elif catalog.table(key.to_table) is None:
                 message = f"foreign key {key.name} points at {key.to_table}, which was not read"
                 mend = f"add --schema {key.to_table.schema}"
                 yield Finding("risk", "reference_not_read", str(table.name), message, mend=mend)

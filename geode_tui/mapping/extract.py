@@ -8,8 +8,9 @@ and the cursor (the text of the columns by which the table is read in order).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import batched
 
 from sqlglot import exp
 
@@ -115,7 +116,7 @@ class Extract:
 
     def look_sql(self, cursor: Sequence[str]) -> str:
         """A plain SELECT of the source row at a cursor, for a person to run."""
-        query = exp.select("*").from_(_source(self.table.name))
+        query = exp.select("*").from_(_source_of(self.table))
         shown = query.where(self._compare(exp.EQ)).transform(_literal_of, list(cursor))
         return shown.sql("postgres")
 
@@ -147,7 +148,7 @@ class Extract:
             if self._present is None
             else exp.Filter(this=star.copy(), expression=exp.Where(this=self._present.copy()))
         )
-        return exp.select(star, made).from_(_source(self.table.name)).sql("postgres")
+        return exp.select(star, made).from_(_source_of(self.table)).sql("postgres")
 
     def _ordered(self, query: exp.Select) -> exp.Select:
         columns = [exp.column(c, table=_OWNER, quoted=True) for c in self.cursor_columns]
@@ -190,12 +191,22 @@ def key_conversions(rule: NodeRule, table: Table) -> tuple[tuple[str, Conversion
         item = rule.property_named(name)
         if item is None:
             raise MappingError(f"the key of {rule.label} names {name}, which is no property")
-        found.append((name, _conversion(item, table)))
+        found.append((name, _as_key(_conversion(item, table))))
     return tuple(found)
 
 
+def _as_key(how: Conversion) -> Conversion:
+    """A key's conversion: NaN equals nothing in a graph, so no node could be found by it."""
+    if how.graph_type != "FLOAT":
+        return how
+    return replace(how, carried=lambda value: exp.NEQ(this=value.copy(), expression=_NAN.copy()))
+
+
+_NAN = cast(text("NaN"), "float8")
+
+
 def _node_extract(rule: NodeRule, table: Table) -> Extract:
-    values = [_value(item, table) for item in rule.included_properties]
+    values = [_value(item, table, item.name in rule.key) for item in rule.included_properties]
     if not rule.key:
         values.append(_Value(ROW, _row_place(table, _OWNER), _ROW_TEXT))
     return _extract(rule, table, [], [], values, None, {})
@@ -207,7 +218,7 @@ def _relationship_extract(
     joins: dict[str, tuple[Table, Sql]] = {}
     start = _end_values(rule.start, "a", table, mapping, catalog, joins)
     end = _end_values(rule.end, "b", table, mapping, catalog, joins)
-    values = [_value(item, table) for item in rule.included_properties]
+    values = [_value(item, table, item.name in rule.key) for item in rule.included_properties]
     if rule.key == (ROW,):
         values.append(_Value(ROW, _row_place(table, _OWNER), _ROW_TEXT))
     names = dict.fromkeys((*rule.start.columns, *rule.end.columns))
@@ -233,9 +244,9 @@ def _extract(
     for number, column in enumerate(cursor):
         name = exp.column(column.name, table=_OWNER, quoted=True)
         selected.append(_aliased(f"k{number}", cast(name, "text")))
-    query = exp.select(*selected).from_(_source(table.name))
+    query = exp.select(*selected).from_(_source_of(table))
     for alias, (target, condition) in joins.items():
-        source = _source(target.name, alias)
+        source = _source_of(target, alias)
         query = query.join(source, on=condition, join_type="left")
     if present is not None:
         query = query.where(present)
@@ -279,21 +290,44 @@ def _end_values(
     on = [
         exp.EQ(
             this=exp.column(reference, table=alias, quoted=True),
-            expression=exp.column(own, table=_OWNER, quoted=True),
+            expression=_collated(_column(table, own), _column(target, reference)),
         )
         for reference, own in pairs.items()
-        if _column(target, reference)
     ]
     joins[alias] = (target, exp.and_(*on))
     return [_Value(n, _key_source(rule, n, target, alias), how) for n, how in keys]
 
 
+# Types whose equal values are the same graph value; citext `Foo` equals `foo` and is another text.
+_ONE_SPELLING = frozenset(
+    {"bool", "int2", "int4", "int8", "oid", "uuid", "text", "varchar", "bpchar", "bytea", "date"}
+    | {"time", "timestamp", "timestamptz"}
+)
+
+
 def _same_types(pairs: dict[str, str], target: Table, table: Table) -> bool:
     return all(
-        _column(target, reference).type.resolved().declared
-        == _column(table, own).type.resolved().declared
+        _one_spelling(_column(target, reference), _column(table, own))
         for reference, own in pairs.items()
     )
+
+
+def _one_spelling(reference: Column, own: Column) -> bool:
+    """Whether equal values of the two columns are the same graph value."""
+    left, right = reference.type.resolved(), own.type.resolved()
+    exact = left.kind == "enum" or (left.kind == "base" and left.name in _ONE_SPELLING)
+    deterministic = reference.deterministic and own.deterministic
+    return exact and deterministic and left.declared == right.declared
+
+
+def _collated(own: Column, reference: Column) -> Sql:
+    """Our column, compared as PostgreSQL compares it for the foreign key."""
+    column = exp.column(own.name, table=_OWNER, quoted=True)
+    if own.collation == reference.collation or not reference.collation:
+        return column
+    schema, name = TableName.parse(reference.collation)
+    collation = exp.column(name, table=schema, quoted=True)
+    return exp.paren(exp.Collate(this=column, expression=collation))
 
 
 def _key_source(rule: NodeRule, name: str, target: Table, alias: str) -> Sql:
@@ -320,9 +354,10 @@ def _row_place(table: Table, alias: str) -> Sql:
 _ROW_TEXT = Conversion("STRING", lambda v: v.copy(), None, lambda v: v.copy())
 
 
-def _value(item: Property, table: Table) -> _Value:
+def _value(item: Property, table: Table, in_key: bool = False) -> _Value:
     source = exp.column(_column(table, item.column).name, table=_OWNER, quoted=True)
-    return _Value(item.name, source, _conversion(item, table))
+    how = _conversion(item, table)
+    return _Value(item.name, source, _as_key(how) if in_key else how)
 
 
 def _conversion(item: Property, table: Table) -> Conversion:
@@ -368,11 +403,22 @@ def _guarded(value: _Value) -> Sql:
 def _fingerprint(values: list[_Value]) -> Sql:
     """The first 48 bits of the SHA-256 of all values' canonical text (never negative)."""
     framed = [field_text(v.how.canonical(_present_only(v))) for v in values if v.name != ROW]
-    joined = function("concat", text(""), *framed)
+    joined = _concatenated(framed)
     digest = function("sha256", function("convert_to", joined, text("UTF8")))
     first = function("left", function("encode", digest, text("hex")), exp.Literal.number(12))
     bits = cast(exp.paren(exp.DPipe(this=text("x"), expression=first)), "bit(48)")
     return cast(bits, "bigint")
+
+
+# A function of PostgreSQL takes at most 100 arguments; a table may have 1,600 columns.
+_ARGUMENTS = 90
+
+
+def _concatenated(parts: Sequence[Sql]) -> Sql:
+    groups = [function("concat", text(""), *some) for some in batched(parts, _ARGUMENTS)]
+    if len(groups) == 1:
+        return groups[0]
+    return _concatenated(groups) if groups else text("")
 
 
 def _present_only(value: _Value) -> Sql:
@@ -395,7 +441,13 @@ def _rejection(values: list[_Value], table: Table) -> Sql:
         reasons.append(exp.Case().when(bad, message))
     if not reasons:
         return cast(exp.Null(), "text")
-    return function("nullif", function("concat_ws", text("; "), *reasons), text(""))
+    groups = [
+        function("nullif", function("concat_ws", text("; "), *some), text(""))
+        for some in batched(reasons, _ARGUMENTS)
+    ]
+    if len(groups) == 1:
+        return groups[0]
+    return function("nullif", function("concat_ws", text("; "), *groups), text(""))
 
 
 def _source(name: TableName, alias: str = _OWNER, only: bool = False) -> exp.Table:
@@ -406,13 +458,19 @@ def _source(name: TableName, alias: str = _OWNER, only: bool = False) -> exp.Tab
     return source
 
 
+def _source_of(table: Table, alias: str = _OWNER) -> exp.Table:
+    """The table alone, without the rows of tables that inherit from it: they are of their own."""
+    return _source(table.name, alias, only=table.kind == "table")
+
+
 def _from(query: exp.Select, leaf: TableName, only: bool) -> exp.Select:
     return query.from_(_source(leaf, only=only))
 
 
 def _not_null(name: str) -> Sql:
     column = exp.column(name, table=_OWNER, quoted=True)
-    return exp.Not(this=exp.Is(this=column, expression=exp.Null()))
+    # Not IS NOT NULL: a composite value whose fields are all null is a value.
+    return exp.NullSafeNEQ(this=column, expression=exp.Null())
 
 
 def _aliased(alias: str, value: Sql) -> Sql:

@@ -170,9 +170,11 @@ def _references(table: Table, nodes: dict[TableName, NodeRule]) -> list[Relation
 
 
 def _distinct(keys: Iterable[ForeignKey]) -> list[ForeignKey]:
-    """The foreign keys without those that say the same again."""
+    """The foreign keys that can be followed, without those that say the same again."""
     seen: dict[tuple[object, ...], ForeignKey] = {}
     for key in keys:
+        if key.obstacle:
+            continue
         pairs = tuple(sorted(zip(key.columns, key.to_columns, strict=True)))
         seen.setdefault((key.to_table, pairs), key)
     return list(seen.values())

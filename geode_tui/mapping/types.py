@@ -64,6 +64,8 @@ _NOTES = {
     "float4": "widened to 64 bits, the value is the same",
     "timestamptz": "the instant in UTC; PostgreSQL keeps no zone either",
 }
+# The embedded graph keeps a list of floats as 32-bit vector: 1.1 would come back changed.
+_NO_LIST = frozenset({"float8"})
 _PLAIN_TEXT = frozenset({"text", "varchar", "citext", "name", "char", "uuid"})
 
 
@@ -86,7 +88,9 @@ class Conversion:
 
 def cast(value: Sql, type_name: str) -> Sql:
     """SQL `CAST(value AS type_name)`; `type_name` is the server's own (quoted) spelling."""
-    return exp.Cast(this=value.copy(), to=exp.DataType.build(type_name, "postgres", udt=True))
+    # Never parsed: a parser would say BIT for `bit varying`, which cuts values.
+    to = exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=type_name)
+    return exp.Cast(this=value.copy(), to=to)
 
 
 def function(name: str, *arguments: Sql) -> Sql:
@@ -104,6 +108,8 @@ def default_type(data_type: DataType) -> str:
     resolved = data_type.resolved()
     if resolved.kind == "array" and resolved.base is not None:
         element = resolved.base.resolved()
+        if element.name in _NO_LIST:
+            return "STRING"
         if element.kind == "base" and element.name in _NATURAL:
             return f"LIST<{_NATURAL[element.name]}>"
         if element.kind == "enum" or element.name in _PLAIN_TEXT:

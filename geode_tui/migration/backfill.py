@@ -115,6 +115,12 @@ class Backfill:
             if not rows:
                 return
             high = self.entity.cursor(rows[-1])
+            if high == low:
+                raise GeodeTuiError(
+                    f"{self.entity.id}: reading stands still at {self.entity.key_text(rows[-1])}",
+                    "the key's text does not name its row",
+                    "this is a defect of geode-tui: exclude the table and report it",
+                )
             last = len(rows) < limit
             yield _Chunk(self._number, low, high, rows, False, last)
             self._number += 1

@@ -27,6 +27,7 @@ from geode_tui.validation.ledger import Ledger
 
 SEND_SECONDS = 0.2
 _STOP = "stop"
+_CHILD = "from geode_tui.migration.process import main; main()"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class ProcessRunner(Runner):
         """Begin; returns at once."""
         # Not multiprocessing: it hands sys.stderr on, which Textual replaces by one without a file.
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "geode_tui.migration.process"],
+            [sys.executable, "-c", _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -196,7 +197,3 @@ def _write_to_log() -> None:
 
 def _log_file() -> Path:
     return state_folder() / "run.log"
-
-
-if __name__ == "__main__":
-    main()

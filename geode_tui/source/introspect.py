@@ -67,7 +67,16 @@ ORDER BY n.nspname, c.relname
 _COLUMNS = f"""
 SELECT a.attrelid::bigint AS relation, a.attname AS name, a.atttypid::bigint AS type,
        format_type(a.atttypid, a.atttypmod) AS declared, a.atttypmod AS modifier,
-       a.attnotnull AS required, a.attidentity::text <> '' AS identity,
+       a.attnotnull AND NOT EXISTS (
+         SELECT FROM pg_constraint u WHERE u.conrelid = a.attrelid AND u.contype = 'n'
+         AND NOT u.convalidated AND u.conkey = ARRAY[a.attnum]) AS required,
+       CASE WHEN a.attcollation <> 0 THEN (
+         SELECT quote_ident(cn.nspname) || '.' || quote_ident(co.collname)
+         FROM pg_collation co JOIN pg_namespace cn ON cn.oid = co.collnamespace
+         WHERE co.oid = a.attcollation) END AS collation,
+       coalesce((SELECT co.collisdeterministic FROM pg_collation co
+                 WHERE co.oid = a.attcollation), true) AS deterministic,
+       a.attidentity::text <> '' AS identity,
        a.attgenerated::text <> '' AS generated, pg_get_expr(d.adbin, d.adrelid) AS expression,
        col_description(a.attrelid, a.attnum) AS comment, a.attnum AS number
 FROM pg_attribute a
@@ -102,11 +111,17 @@ FROM used JOIN pg_type t ON t.oid = used.oid
 
 _CONSTRAINTS = f"""
 SELECT k.conrelid::bigint AS relation, k.conname AS name, k.contype::text AS kind,
-       k.conkey::int[] AS columns, k.confrelid::bigint AS target, k.confkey::int[] AS references,
+       k.conkey::int[] AS columns, tn.nspname AS target_schema, tc.relname AS target_name,
+       tc.relispartition AS to_partition,
+       (SELECT array_agg(ta.attname ORDER BY r.place)::text[]
+        FROM unnest(k.confkey) WITH ORDINALITY r(number, place)
+        JOIN pg_attribute ta ON ta.attrelid = k.confrelid AND ta.attnum = r.number) AS references,
+       coalesce((to_jsonb(k) ->> 'conperiod')::boolean, false) AS temporal,
        k.condeferrable AS deferrable, k.convalidated AS validated,
        k.confdeltype::text AS on_delete
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_class tc ON tc.oid = k.confrelid LEFT JOIN pg_namespace tn ON tn.oid = tc.relnamespace
 WHERE k.contype IN ('p', 'u', 'f') AND NOT c.relispartition AND k.conparentid = 0 AND {_WANTED}
 ORDER BY k.conrelid, k.contype, k.conname
 """
@@ -148,6 +163,10 @@ _ON_DELETE = {
     "n": "set null",
     "d": "set default",
 }
+
+
+# Arrays by their category, but with bounds of their own and no array type's name.
+_VECTORS = frozenset({"int2vector", "oidvector"})
 
 
 async def read_facts(connection: Connection) -> ServerFacts:
@@ -259,12 +278,14 @@ class _Assembly:
             row["expression"] if row["generated"] else None,
             None if row["generated"] else row["expression"],
             row["comment"] or "",
+            row["collation"] or "",
+            row["deterministic"],
         )
 
     def _type(self, oid: int, declared: str, modifier: int) -> DataType:
         row = self._types[oid]
         labels = tuple(row["labels"] or ())
-        if row["category"] == "A" and row["element"]:
+        if row["category"] == "A" and row["element"] and row["name"] not in _VECTORS:
             element = self._types[row["element"]]
             inner = self._type(row["element"], element["declared"], modifier)
             return DataType(declared, row["name"], "array", inner)
@@ -297,21 +318,30 @@ class _Assembly:
     def _foreign_keys(self, oid: int, numbers: dict[int, str]) -> list[ForeignKey]:
         found = []
         for row in self._constraints[oid]:
-            if row["kind"] != "f" or row["target"] not in self._relations:
+            if row["kind"] != "f":
                 continue
-            target = {c["number"]: c["name"] for c in self._columns[row["target"]]}
+            target = TableName(row["target_schema"], row["target_name"])
             found.append(
                 ForeignKey(
                     row["name"],
                     tuple(numbers[n] for n in row["columns"]),
-                    self._name(row["target"]),
-                    tuple(target[n] for n in row["references"]),
+                    target,
+                    tuple(row["references"]),
                     row["deferrable"],
                     row["validated"],
                     _ON_DELETE.get(row["on_delete"], "no action"),
+                    _obstacle(row),
                 )
             )
         return found
+
+
+def _obstacle(row: Any) -> str:
+    if row["temporal"]:
+        return "a temporal reference (PERIOD) names no single row"
+    if row["to_partition"]:
+        return "it points at one partition, and only whole tables become labels"
+    return ""
 
 
 def _grouped(rows: list[Any]) -> dict[int, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Sequence
 from itertools import batched
@@ -126,6 +127,7 @@ class Source:
     async def _read(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         try:
             async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+                await self._connection.fetch(_TYPE_SEARCH_PATH)
                 return await self._connection.fetch(statement, *arguments)
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
@@ -194,6 +196,7 @@ class SnapshotHolder(Reader):
             await self._run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
         rows = await self.fetch("SELECT pg_export_snapshot(), pg_current_snapshot()::text")
         self.snapshot_id, self.fence = rows[0]
+        await self.fetch(_TYPE_SEARCH_PATH)
 
 
 # The operators of an extension's type (citext) are found by the search path only; without them a
@@ -282,10 +285,20 @@ def _connect_error(error: Exception, dsn: str, wait: float) -> ConnectError:
     elif isinstance(error, ssl.SSLError):
         why, next_step = f"TLS: {message}", "check sslmode and sslrootcert"
     elif isinstance(error, OSError):
-        why, next_step = message, "check host and port, and that the server runs"
+        why, next_step = _network_reason(error), "check host and port, and that the server runs"
     else:
         why, next_step = message, "check the DSN: postgresql://user@host:5432/database"
     return ConnectError(f"cannot connect to {name}", why, next_step)
+
+
+def _network_reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the host's name is not known"
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
+        return "nobody answers there: connection refused"
+    if isinstance(error, FileNotFoundError):
+        return "there is no server socket in that folder"
+    return error.strerror or str(error).split("\n")[0]
 
 
 def _quoted(name: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -284,12 +285,14 @@ class EmbeddedGraph:
 
     def _node_ids(self, shape: NodeShape, keys: list[Row]) -> list[int | None]:
         found = self._ids.find(shape, keys)
-        missing = {key for key, node in zip(keys, found, strict=True) if node is None}
+        missing = {
+            _hashable(key): key for key, node in zip(keys, found, strict=True) if node is None
+        }
         if not missing:
             return found
-        looked_up = self._look_up(shape, list(missing))
+        looked_up = self._look_up(shape, list(missing.values()))
         return [
-            node if node is not None else looked_up.get(key)
+            node if node is not None else looked_up.get(_hashable(key))
             for key, node in zip(keys, found, strict=True)
         ]
 
@@ -300,7 +303,7 @@ class EmbeddedGraph:
         )
         found = {}
         for row in self.query_with(statement, {"rows": rows}):
-            found[keys[row["i"]]] = row["id"]
+            found[_hashable(keys[row["i"]])] = row["id"]
         self._ids.remember(shape, found)
         return found
 
@@ -328,7 +331,7 @@ class EmbeddedGraph:
         return [edge for edge, _ in kept], [place for _, place in kept], left
 
     def _identity(self, shape: RelationshipShape, edge: Any) -> tuple[Any, ...]:
-        return (edge[0], edge[1], *(edge[3][name] for name in shape.key))
+        return (edge[0], edge[1], *_hashable(edge[3][name] for name in shape.key))
 
     def _outgoing(
         self, shape: RelationshipShape, start: int
@@ -338,7 +341,7 @@ class EmbeddedGraph:
             if shape.end.label not in self._graph.get_node(end).labels:
                 continue
             own = self._graph.get_edge(edge_id).properties() if shape.key else {}
-            yield (start, end, *(own.get(name) for name in shape.key)), edge_id
+            yield (start, end, *_hashable(own.get(name) for name in shape.key)), edge_id
 
     def _delete(self, pattern: str, variable: str, run: str, action: str) -> int:
         removed = 0
@@ -380,9 +383,9 @@ class _RememberedIds:
             return
         keys: Iterable[Any]
         if len(shape.key) == 1:
-            keys = [row[shape.key[0]] for row in rows]
+            keys = [_hashable((row[shape.key[0]],))[0] for row in rows]
         else:
-            keys = [tuple(row[name] for name in shape.key) for row in rows]
+            keys = [_hashable(row[name] for name in shape.key) for row in rows]
         self._update(shape.label, dict(zip(keys, ids, strict=True)))
 
     def remember(self, shape: NodeShape, found: dict[Row, int]) -> None:
@@ -396,8 +399,8 @@ class _RememberedIds:
         if not known:
             return [None] * len(keys)
         if len(shape.key) == 1:
-            return [known.get(key[0]) for key in keys]
-        return [known.get(key) for key in keys]
+            return [known.get(_hashable(key)[0]) for key in keys]
+        return [known.get(_hashable(key)) for key in keys]
 
     def forget(self) -> None:
         with self._lock:
@@ -419,6 +422,22 @@ def _filled(names: tuple[str, ...], row: Row, run: str) -> dict[str, Any]:
     filled = dict(zip(names, row, strict=True))
     filled[RUN] = run
     return filled
+
+
+def _hashable(key: Iterable[Any]) -> Row:
+    """A key to compare by: instants without their zone, lists as tuples, NaN equal to itself."""
+    return tuple([_comparable(value) if type(value) in _UNLIKE else value for value in key])
+
+
+_UNLIKE = frozenset({datetime, list, float})
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    if isinstance(value, list):
+        return _hashable(value)
+    return "NaN" if value != value else value
 
 
 def _properties(found: dict[str, Any]) -> dict[str, Any]:
