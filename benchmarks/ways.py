@@ -119,6 +119,8 @@ def stall(dsn: str, folder: Path) -> dict[str, Any]:
             await asyncio.to_thread(_wait_for_verify, runner)
             watcher.cancel()
             await asyncio.to_thread(runner.join)
+            if runner.error is not None:
+                raise SystemExit(f"the run failed: {runner.error}")
 
     asyncio.run(work())
     late.sort()

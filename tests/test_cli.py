@@ -75,15 +75,15 @@ def shop(line: CommandLine, shop_dsn: str) -> Shop:
     target = ("--target", "shop.grafeo")
     look = (*target, "MATCH (n:User) RETURN n.userId, n.email ORDER BY n.userId LIMIT 2")
     return {
-        "inspect": line.run("inspect", *source),
+        "inspect": line.run_here("inspect", *source),
         "map": line.run("map", *source, "--output", "mapping.yaml"),
-        "assess": line.run("assess", *source, *mapping),
+        "assess": line.run_here("assess", *source, *mapping),
         "migrate": line.run("migrate", *source, *target, *mapping),
         "validate": line.run("validate", *source, *target, *mapping),
         "status": line.run("status"),
-        "runs": line.run("runs"),
-        "runs show": line.run("runs", "show", "1"),
-        "query": line.run("query", *look),
+        "runs": line.run_here("runs"),
+        "runs show": line.run_here("runs", "show", "1"),
+        "query": line.run_here("query", *look),
         "info": line.run("info"),
     }
 

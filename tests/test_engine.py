@@ -281,3 +281,22 @@ def test_progress_is_never_whole_before_the_end_and_only_grows(
             assert entity.state == "done" or entity.share is None or entity.share < 1
             assert entity.state != "waiting" or entity.reason
     assert all(entity.share == 1 for entity in runners[0].snapshot().entities)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_run_does_not_go_on_in_a_graph_that_is_not_its_own_any_more(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """The graph's file is gone: a resume says so, a new run may begin."""
+    dsn = make_database(PEOPLE)
+    with pytest.MonkeyPatch.context() as patch:
+        wrap = _failing_once(40, GeodeTuiError("broken"))
+        patch.setattr(Journal, "start_chunk", wrap(Journal.start_chunk))
+        assert _run(dsn, tmp_path).error is not None
+    (tmp_path / "graph.grafeo").unlink()
+    error = _resume(tmp_path).error
+    assert isinstance(error, UsageError)
+    assert "removed or changed" in error.why
+    (tmp_path / "graph.grafeo").unlink()
+    assert _run(dsn, tmp_path).error is None
+    _assert_equal(dsn, tmp_path)

@@ -126,7 +126,9 @@ def validate(arguments: argparse.Namespace) -> int:
         source = await Source.connect(dsn)
         try:
             holder = await source.snapshot(sorted({e.rule.table for e in plan.entities}))
-            target = await asyncio.to_thread(open_target, place, graph, create=False, read_only=True)
+            target = await asyncio.to_thread(
+                open_target, place, graph, create=False, read_only=True
+            )
             try:
                 return await take_ledger(
                     holder,

@@ -28,7 +28,7 @@ from geode_tui.migration.plan import Plan, make_plan
 from geode_tui.migration.progress import Meter, Progress
 from geode_tui.source.dsn import check_dsn, short_name, without_password
 from geode_tui.source.postgres import Reader, SnapshotHolder, Source
-from geode_tui.target import open_target
+from geode_tui.target import open_target, target_exists
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Ledger
@@ -89,7 +89,7 @@ class Engine:
         dsn = check_dsn(request.source)
         target, graph = request.target, request.graph or ""
         unfinished = self._journal.unfinished(target, graph)
-        if unfinished is not None:
+        if unfinished is not None and target_exists(target):
             raise UsageError(
                 f"run {unfinished.number} on {target} stopped before its end",
                 unfinished.error.split("\n")[0],
@@ -199,6 +199,9 @@ class Engine:
     async def _prepare(self, record: RunRecord, target: Target, plan: Plan) -> None:
         if self._untouched(record):
             await asyncio.to_thread(_require_empty, target, plan)
+        else:
+            done = {e.id: e.rows for e in self._journal.entities(record.number)}
+            await asyncio.to_thread(_require_whole, target, plan, done)
         shapes = [e.shape for e in plan.nodes if isinstance(e.shape, NodeShape)]
         for statement in await asyncio.to_thread(target.prepare, shapes):
             self._tell("info", statement)
@@ -476,6 +479,20 @@ def _require_empty(target: Target, plan: Plan) -> None:
                 f"{target.place} already holds {there:,} {entity.shape.label} nodes",
                 "a run needs a graph without nodes of the mapping's labels",
                 "name another --target or --graph, or remove the file",
+            )
+
+
+def _require_whole(target: Target, plan: Plan, done: dict[str, int]) -> None:
+    """Refuse to go on with a graph that is not the one we wrote: it would stay in pieces."""
+    for entity in plan.nodes:
+        assert isinstance(entity.shape, NodeShape)
+        there, written = target.count_nodes(entity.shape.label), done.get(entity.id, 0)
+        if there < written:
+            raise UsageError(
+                f"{target.place} holds {there:,} {entity.shape.label} nodes, the run wrote"
+                f" {written:,}",
+                "the graph was removed or changed since the run stopped",
+                "put the graph back, or begin a new run on another target",
             )
 
 

@@ -151,6 +151,7 @@ def main() -> None:
     """The child: drive the run, report, and stop when asked or when nobody listens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the interface's to understand
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # when the line drops, the pipe ends too
+    os.nice(5)  # on a small machine the interface draws first
     hear, speak = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _write_to_log()
     work: _Work = pickle.load(hear)

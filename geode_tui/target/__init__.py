@@ -8,6 +8,11 @@ from geode_tui.errors import UsageError
 from geode_tui.target.model import Target
 
 
+def target_exists(place: str) -> bool:
+    """Whether there is something at a target's place."""
+    return Path(place).exists()
+
+
 def open_target(
     place: str, graph: str | None = None, *, create: bool = True, read_only: bool = False
 ) -> Target:
