@@ -122,9 +122,23 @@ class GeodeApp(WorkspaceApp):
         # Textual tells only of clashes between two keys that were both given anew.
         for names in keymap_clashes(self._settings.keymap, _everywhere()):
             self._tell_clash(names)
-        self.switch_mode(self._first_mode)
+        given = self.workspace.source is None and self.workspace.source_dsn
+        self.switch_mode("connect" if given else self._first_mode)
+        if given:
+            self._connect_to_given()
         if self._settings_error:
             self.push_screen(ErrorDialog(self._settings_error))
+
+    @work(group="navigation", exclusive=True)
+    async def _connect_to_given(self) -> None:
+        """Connect to the source that the program was started with, then show the first screen."""
+        workspace = self.workspace
+        try:
+            await workspace.connect(workspace.source_dsn, schemas=workspace.schemas)
+        except GeodeTuiError as error:
+            self.push_screen(ErrorDialog(error))
+            return
+        await self._to_mode(self._first_mode)
 
     async def on_unmount(self) -> None:
         """Let the source go."""

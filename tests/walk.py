@@ -37,8 +37,14 @@ class Terminal:
         )
 
     def _tmux(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # A size in the environment would win over the terminal's own.
+        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         return subprocess.run(
-            ("tmux", "-L", self._name, *arguments), capture_output=True, text=True, check=False
+            ("tmux", "-L", self._name, *arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
         )
 
     @property
