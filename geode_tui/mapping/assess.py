@@ -71,9 +71,9 @@ def _left_out(mapping: Mapping, catalog: Catalog) -> Iterator[Finding]:
 
 
 def _dropped_relationships(mapping: Mapping, catalog: Catalog) -> Iterator[Finding]:
-    active = set(mapping.active_relationships)
+    active = {rule.id for rule in mapping.active_relationships}
     for rule in mapping.relationships:
-        if rule.include and rule not in active:
+        if rule.include and rule.id not in active:
             message = "not moved: the label at one of its ends is excluded"
             yield Finding("information", "not_moved", rule.id, message)
     for table in catalog.tables:

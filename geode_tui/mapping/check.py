@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from geode_tui.catalog import Catalog, Table
 from geode_tui.errors import MappingError
-from geode_tui.mapping.extract import compile_extract
 from geode_tui.mapping.file import MappingFile, Place, nearest
 from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, Property, RelationshipRule
 from geode_tui.mapping.types import possible_types
@@ -89,15 +88,9 @@ def _relationship_problems(
     if table is None:
         yield _unknown_table(rule, place, catalog)
         return
-    found = list(_property_problems(rule.properties, place, table))
+    yield from _property_problems(rule.properties, place, table)
     for name, end in (("from", rule.start), ("to", rule.end)):
-        found += _end_problems(end, (*place, name), table, mapping, catalog)
-    yield from found
-    if not found:
-        try:
-            compile_extract(rule, mapping, catalog)
-        except MappingError as error:
-            yield Problem(place, error.what)
+        yield from _end_problems(end, (*place, name), table, mapping, catalog)
 
 
 def _end_problems(

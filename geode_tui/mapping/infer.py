@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from dataclasses import replace
 
 from geode_tui.catalog import Catalog, Column, ForeignKey, Key, Table, TableName
 from geode_tui.mapping import names
@@ -33,7 +34,7 @@ def infer(catalog: Catalog) -> Mapping:
             rule = _node(table, labels)
             labels.add(rule.label)
             nodes[table.name] = rule
-    taken: set[tuple[str, str, str]] = set()
+    taken: dict[tuple[str, str], set[str]] = {}
     relationships: list[RelationshipRule] = []
     for table in tables:
         made = _join(table, nodes) if table.name in joins else _references(table, nodes)
@@ -180,12 +181,11 @@ def _distinct(keys: Iterable[ForeignKey]) -> list[ForeignKey]:
     return list(seen.values())
 
 
-def _unique_type(rule: RelationshipRule, taken: set[tuple[str, str, str]]) -> RelationshipRule:
-    used = {type_name for type_name, *ends in taken if ends == [rule.start.label, rule.end.label]}
+def _unique_type(
+    rule: RelationshipRule, taken: dict[tuple[str, str], set[str]]
+) -> RelationshipRule:
+    """The rule with a type that no other rule between the same labels has."""
+    used = taken.setdefault((rule.start.label, rule.end.label), set())
     type_name = names.unused(rule.type, used)
-    taken.add((type_name, rule.start.label, rule.end.label))
-    if type_name == rule.type:
-        return rule
-    return RelationshipRule(
-        type_name, rule.table, rule.start, rule.end, rule.key, rule.properties, rule.because
-    )
+    used.add(type_name)
+    return rule if type_name == rule.type else replace(rule, type=type_name)

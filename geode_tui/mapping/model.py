@@ -151,12 +151,24 @@ class Mapping:
 
     def node(self, label: str) -> NodeRule | None:
         """The rule of that label, or None."""
-        return next((rule for rule in self.nodes if rule.label == label), None)
+        return self._by_label.get(label)
 
     def node_of(self, table: TableName) -> NodeRule | None:
         """The rule that makes nodes of that table, or None."""
-        return next((rule for rule in self.nodes if rule.table == table), None)
+        return self._by_table.get(table)
 
     def rule(self, rule_id: str) -> Rule | None:
         """The rule of that id, or None."""
-        return next((rule for rule in self.rules if rule.id == rule_id), None)
+        return self._by_id.get(rule_id)
+
+    @cached_property
+    def _by_label(self) -> dict[str, NodeRule]:
+        return {rule.label: rule for rule in reversed(self.nodes)}
+
+    @cached_property
+    def _by_table(self) -> dict[TableName, NodeRule]:
+        return {rule.table: rule for rule in reversed(self.nodes)}
+
+    @cached_property
+    def _by_id(self) -> dict[str, Rule]:
+        return {rule.id: rule for rule in reversed(self.rules)}

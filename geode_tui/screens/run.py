@@ -220,6 +220,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         self._update("#run-phases", phases_text(snapshot))
         self._update("#run-totals", totals_text(snapshot))
         self._update("#run-workers", workers_text(snapshot))
+        self.refresh_status()
 
     def _update(self, selector: str, text: Content) -> None:
         if self._texts.get(selector) != text:

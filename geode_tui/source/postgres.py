@@ -47,6 +47,7 @@ class Source:
         self._connection = connection
         self.name = short_name(dsn)
         self.facts = ServerFacts()
+        self._busy = asyncio.Lock()  # a session answers one question at a time
 
     @classmethod
     async def connect(cls, dsn: str, *, password: str | None = None, wait: float = 10) -> Source:
@@ -81,7 +82,8 @@ class Source:
 
         Raises UsageError when there is no table in them.
         """
-        catalog = await read_catalog(self._connection, self.facts, schemas)
+        async with self._busy:
+            catalog = await read_catalog(self._connection, self.facts, schemas)
         if not catalog.tables:
             where = f"schema {', '.join(schemas)}" if schemas else "any schema"
             raise UsageError(
@@ -126,7 +128,10 @@ class Source:
 
     async def _read(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         try:
-            async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            async with (
+                self._busy,
+                self._connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
                 await self._connection.fetch(_TYPE_SEARCH_PATH)
                 return await self._connection.fetch(statement, *arguments)
         except asyncpg.PostgresError as error:

@@ -72,7 +72,7 @@ def run_text(snapshot: RunSnapshot) -> str:
     if snapshot.state != "running":
         return f"{words} {snapshot.state}"
     share = run_share(snapshot)
-    return f"{words} {snapshot.phase.name}" + ("" if share is None else f" {share:.0%}")
+    return f"{words} {snapshot.phase.name}" + ("" if share is None else f" {int(share * 100)} %")
 
 
 def run_share(snapshot: RunSnapshot) -> float | None:
