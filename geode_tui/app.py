@@ -99,11 +99,14 @@ class GeodeApp(WorkspaceApp):
     ENABLE_COMMAND_PALETTE = True
     NOTIFICATION_TIMEOUT = 4
 
-    def __init__(self, workspace: Workspace, *, mode: str = "connect") -> None:
+    def __init__(
+        self, workspace: Workspace, *, mode: str = "connect", connect: bool = False
+    ) -> None:
         plain = "NO_COLOR" in os.environ
         super().__init__()
         self.workspace = workspace
         self._first_mode = mode
+        self._connect_first = connect
         self._plain = plain
         self._settings_error: GeodeTuiError | None = None
         try:
@@ -122,9 +125,8 @@ class GeodeApp(WorkspaceApp):
         # Textual tells only of clashes between two keys that were both given anew.
         for names in keymap_clashes(self._settings.keymap, _everywhere()):
             self._tell_clash(names)
-        given = self.workspace.source is None and self.workspace.source_dsn
-        self.switch_mode("connect" if given else self._first_mode)
-        if given:
+        self.switch_mode("connect" if self._connect_first else self._first_mode)
+        if self._connect_first:
             self._connect_to_given()
         if self._settings_error:
             self.push_screen(ErrorDialog(self._settings_error))
@@ -236,6 +238,6 @@ class GeodeApp(WorkspaceApp):
 
 
 def run_app(workspace: Workspace, *, mode: str = "connect", mouse: bool = True) -> None:
-    """Show the terminal interface until it is left."""
-    app: App[None] = GeodeApp(workspace, mode=mode)
+    """Show the terminal interface until it is left; a source that is named is connected to."""
+    app: App[None] = GeodeApp(workspace, mode=mode, connect=bool(workspace.source_dsn))
     app.run(mouse=mouse)

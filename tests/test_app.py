@@ -412,3 +412,24 @@ def test_ids_of_bindings_are_unique() -> None:
 
 def _has_common_base(classes: set[type]) -> bool:
     return any(all(issubclass(cls, base) for cls in classes) for base in classes)
+
+
+async def test_a_source_named_at_the_start_is_connected_to(shop_dsn: str, tmp_path: Path) -> None:
+    """`geode-tui demo` opens on the tables, not on an empty form."""
+    workspace = Workspace(source_dsn=shop_dsn, mapping_path=tmp_path / "mapping.yaml")
+    app = GeodeApp(workspace, mode="schema", connect=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        assert app.current_mode == "schema"
+        assert "order_items" in screen_text(app)
+
+
+async def test_a_source_that_cannot_be_reached_at_the_start_is_told(tmp_path: Path) -> None:
+    """The form stays, with the reason."""
+    workspace = Workspace(
+        source_dsn="postgresql://127.0.0.1:1/shop", mapping_path=tmp_path / "mapping.yaml"
+    )
+    app = GeodeApp(workspace, mode="schema", connect=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        assert "cannot connect to shop@127.0.0.1:1" in screen_text(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -69,12 +70,20 @@ def customers(make_database: MakeDatabase, line: CommandLine) -> str:
     return dsn
 
 
+@pytest.fixture(scope="module")
+def many_rows(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database of 60,000 rows, shared by the tests of this file: only read it."""
+    execute(postgres.dsn(), "CREATE DATABASE many_rows TEMPLATE template0")
+    execute(postgres.dsn("many_rows"), MANY)
+    yield postgres.dsn("many_rows")
+    execute(postgres.dsn(), "DROP DATABASE many_rows WITH (FORCE)")
+
+
 @pytest.fixture
-def many(make_database: MakeDatabase, line: CommandLine) -> str:
-    """A database of 60,000 rows, with its mapping in `m.yaml`."""
-    dsn = make_database(MANY)
-    _map(line, dsn)
-    return dsn
+def many(many_rows: str, line: CommandLine) -> str:
+    """The database of many rows, with its mapping in `m.yaml`."""
+    _map(line, many_rows)
+    return many_rows
 
 
 @pytest.fixture
@@ -260,13 +269,27 @@ def test_a_table_that_the_role_may_not_read(line: CommandLine, reader: str) -> N
     assert (done.code, done.out.splitlines()[-1]) == (EXIT_OK, "the ledger balances: 1 entries")
 
 
-@pytest.mark.xfail(strict=True, reason="engine.start takes a run that never wrote for unfinished")
 def test_a_refused_run_does_not_block_its_target(line: CommandLine, reader: str) -> None:
     """Who mends the mapping as told can migrate into the same target: nothing is in it yet."""
     _map(line, reader)
     assert _migrate(line, reader).code == EXIT_FAILED
     _exclude(line, "public.purchase")
     assert _migrate(line, reader).code == EXIT_OK
+
+
+_NEVER_WROTE = pytest.mark.xfail(
+    strict=True, reason="Journal.unfinished counts runs that never wrote"
+)
+
+
+@_NEVER_WROTE
+def test_a_refused_run_does_not_block_a_graph_of_a_file(line: CommandLine, reader: str) -> None:
+    """So it is where the file is there already, for another graph in it."""
+    open_target(str(line.folder / "t.grafeo")).close()
+    _map(line, reader)
+    assert _migrate(line, reader, "--graph", "second").code == EXIT_FAILED
+    _exclude(line, "public.purchase")
+    assert _migrate(line, reader, "--graph", "second").code == EXIT_OK
 
 
 # -- the mapping --------------------------------------------------------------------------------
@@ -286,7 +309,7 @@ BAD_MAPPINGS = {
     ),
     "no such type": ("type: DATE", "type: DAET", ("m.yaml line 13: no type DAET", "DATE?")),
     "another type": ("type: DATE", "type: BOOL", ("line 13: born is date", "possible: DATE")),
-    "no such field": ("    key: [id]", "    kye: [id]", ("line 8: no field 'kye'", "key?")),
+    "no such field": ("key: [id]", "kye: [id]", ("line 8: no field 'kye'", "key?")),
     "a bad label": ("label: Customer\n", "label: A b\n", ("line 6: 'A b' cannot be a label",)),
     "another version": ("version: 1", "version: 9", ("m.yaml line 3: version 9",)),
     "a key that is no key": ("key: [id]", "key: [name]", ("line 8: (name) is no key of",)),
@@ -504,7 +527,6 @@ def test_a_run_that_is_interrupted_can_be_resumed(
         run.send(number)
         done = run.finish()
     assert (done.code, done.out) == (EXIT_INTERRUPTED, "")
-    assert "stopping after the rows in flight" in done.err
     assert done.err.splitlines()[-2:] == [
         "run 1 stopped safely",
         "next: go on with: geode-tui resume 1",
@@ -528,12 +550,26 @@ def test_a_run_that_is_killed_can_be_resumed(line: CommandLine, many: str) -> No
 
 def test_a_target_with_a_run_to_resume_takes_no_other(line: CommandLine, many: str) -> None:
     """A new run into a half-filled graph is refused and names the one to go on with."""
-    arguments = ("--source", many, "--mapping", "m.yaml", "--target", "t.grafeo")
-    with line.start("migrate", *arguments) as run:
-        run.wait_for("Customer done")
-        run.send(signal.SIGINT)
-        assert run.finish().code == EXIT_INTERRUPTED
+    _interrupt_in_the_middle(line, many)
     refused(_migrate(line, many), EXIT_USAGE, "run 1 on", "geode-tui resume 1")
+
+
+@_NEVER_WROTE
+def test_a_run_refused_meanwhile_does_not_hide_the_unfinished_one(
+    line: CommandLine, many: str
+) -> None:
+    """A second run that found the target in use wrote nothing: the first is the one to name."""
+    _interrupt_in_the_middle(line, many)
+    _refuse_a_second_run(line, many)
+    refused(_migrate(line, many), EXIT_USAGE, "geode-tui resume 1")
+
+
+def test_resume_goes_on_with_the_run_that_wrote(line: CommandLine, many: str) -> None:
+    """Without a number, a later run that was refused before it wrote does not count."""
+    _interrupt_in_the_middle(line, many)
+    _refuse_a_second_run(line, many)
+    done = line.run_here("resume", "--json")
+    assert (done.code, done.json["run"], done.json["balanced"]) == (EXIT_OK, 1, True)
 
 
 @pytest.mark.parametrize("told", ["running", "stopped"])
@@ -721,8 +757,9 @@ def _map(line: CommandLine, dsn: str) -> None:
 
 def _exclude(line: CommandLine, table: str) -> None:
     file = line.folder / "m.yaml"
-    rule = f"    table: {table}\n"
-    file.write_text(file.read_text().replace(rule, f"{rule}    include: false\n"))
+    rule = rf"^( *)(table: {re.escape(table)})$"
+    text = re.sub(rule, r"\1\2\n\1include: false", file.read_text(), flags=re.MULTILINE)
+    file.write_text(text)
 
 
 def _migrate(line: CommandLine, dsn: str, *more: str, target: str = "t.grafeo") -> Finished:
@@ -735,6 +772,26 @@ def _run_migrate(
 ) -> Finished:
     both = ("--mapping", "m.yaml", "--target", target)
     return line.run("migrate", "--source", dsn, *both, environment=environment)
+
+
+def _interrupt_in_the_middle(line: CommandLine, dsn: str) -> None:
+    """Leave a run 1 that has written some of its rows."""
+    arguments = ("--source", dsn, "--mapping", "m.yaml", "--target", "t.grafeo")
+    with line.start("migrate", *arguments) as run:
+        run.wait_for("Customer done")
+        run.send(signal.SIGINT)
+        assert run.finish().code == EXIT_INTERRUPTED
+
+
+def _refuse_a_second_run(line: CommandLine, dsn: str) -> None:
+    """Start a run 2 while run 1 goes and has the target open."""
+    journal, held = Journal(_journal_file(line)), open_target(str(line.folder / "t.grafeo"))
+    with journal.hold(1):
+        journal.set_state(1, "running")
+        refused(_migrate(line, dsn), EXIT_CONNECTION, "is in use")
+        journal.set_state(1, "stopped")
+    journal.close()
+    held.close()
 
 
 def _journal_file(line: CommandLine) -> Path:

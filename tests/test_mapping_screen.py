@@ -173,7 +173,7 @@ async def test_what_is_saved_is_what_is_shown_and_the_diff_tells_it_before(
         await sit.sees("rules · not saved")
         await sit.press("d")
         assert isinstance(sit.app.screen, TextDialog)
-        await sit.sees("- - label: Customer", "+ - label: Client")
+        await sit.sees("-- label: Customer", "+- label: Client")
         await sit.press("escape", "ctrl+s")
         await sit.sees("saved")
         assert sit.workspace.saved

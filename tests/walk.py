@@ -105,9 +105,9 @@ def walk(folder: Path, program: str) -> None:
 
 
 def _look(terminal: Terminal) -> None:
-    terminal.sees("2 Schema")
+    terminal.sees("2 Schema ✓", "users", "order_items")
     terminal.press("1")
-    terminal.sees("source", "target", "connect")
+    terminal.sees("source", "target", "connect", "save as")
     terminal.press("C-o")
     terminal.sees("2 Schema ✓", "users", "order_items")
     _show("the schema", terminal)

@@ -162,9 +162,12 @@ def _left_out(place: str, graph: str | None) -> dict[str, LeftOut]:
 
 
 def _newest_resumable() -> int:
-    for record in Journal().runs():
-        if record.resumable:
-            return record.number
+    """The newest run to go on with; one that never wrote only where no other is."""
+    journal = Journal()
+    numbers = [record.number for record in journal.runs() if record.resumable]
+    wrote = (n for n in numbers if any(entity.chunks for entity in journal.entities(n)))
+    for number in (*wrote, *numbers):
+        return number
     raise GeodeTuiError("no run stopped before its end", "", "list all with: geode-tui runs")
 
 
