@@ -16,7 +16,7 @@ EXIT_DIFFERS = 4
 EXIT_RESUMABLE = 5
 EXIT_INTERRUPTED = 130
 
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]*@", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)\S*@", re.IGNORECASE)
 _PARAM_PASSWORD = re.compile(
     r"(?P<head>\b(?:password|pass|passwd|pwd|sslpassword)\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE
 )

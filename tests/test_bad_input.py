@@ -178,22 +178,12 @@ def test_no_such_role(line: CommandLine, postgres: EmbeddedPostgres) -> None:
         "mysql://ann@db1/shop",
         "host=db1 dbname",
         "some/file",
-        pytest.param(
-            "postgresql://[::1/shop",
-            marks=pytest.mark.xfail(
-                strict=True, reason="source/dsn.py lets urlsplit's ValueError through"
-            ),
-        ),
+        "postgresql://[::1/shop",
     ],
 )
 def test_a_text_that_is_no_dsn(line: CommandLine, dsn: str) -> None:
     """What is no DSN is wrong use."""
     refused(line.run_here("inspect", "--source", dsn), EXIT_USAGE, "DSN")
-
-
-_UNESCAPED = pytest.mark.xfail(
-    strict=True, reason="source/dsn.py and errors.redact take such a password for a host or a path"
-)
 
 
 @pytest.mark.parametrize(
@@ -205,13 +195,13 @@ _UNESCAPED = pytest.mark.xfail(
         "host=127.0.0.1 port=1 user=app password=gehe1m",
         "host=127.0.0.1 port=1 user=app password='ge he1m'",
         "mysql://app:gehe1m@127.0.0.1/shop",
-        pytest.param("postgresql://app:gehe1m/x@127.0.0.1:1/shop", marks=_UNESCAPED),
-        pytest.param("postgresql://app:x/gehe1m@127.0.0.1:1/shop", marks=_UNESCAPED),
-        pytest.param("postgresql://app:gehe1m#x@127.0.0.1:1/shop", marks=_UNESCAPED),
-        pytest.param("postgresql://app:gehe1m?x@127.0.0.1:1/shop", marks=_UNESCAPED),
-        pytest.param("mysql://app:x/gehe1m@127.0.0.1/shop", marks=_UNESCAPED),
-        pytest.param("mysql://app:x@gehe1m@127.0.0.1/shop", marks=_UNESCAPED),
-        pytest.param("host=127.0.0.1 port=1 password=x gehe1m", marks=_UNESCAPED),
+        "postgresql://app:gehe1m/x@127.0.0.1:1/shop",
+        "postgresql://app:x/gehe1m@127.0.0.1:1/shop",
+        "postgresql://app:gehe1m#x@127.0.0.1:1/shop",
+        "postgresql://app:gehe1m?x@127.0.0.1:1/shop",
+        "mysql://app:x/gehe1m@127.0.0.1/shop",
+        "mysql://app:x@gehe1m@127.0.0.1/shop",
+        "host=127.0.0.1 port=1 password=x gehe1m",
     ],
 )
 def test_no_message_holds_a_password(line: CommandLine, dsn: str) -> None:
@@ -277,12 +267,6 @@ def test_a_refused_run_does_not_block_its_target(line: CommandLine, reader: str)
     assert _migrate(line, reader).code == EXIT_OK
 
 
-_NEVER_WROTE = pytest.mark.xfail(
-    strict=True, reason="Journal.unfinished counts runs that never wrote"
-)
-
-
-@_NEVER_WROTE
 def test_a_refused_run_does_not_block_a_graph_of_a_file(line: CommandLine, reader: str) -> None:
     """So it is where the file is there already, for another graph in it."""
     open_target(str(line.folder / "t.grafeo")).close()
@@ -407,7 +391,6 @@ def test_a_target_that_already_holds_nodes_of_a_label(line: CommandLine, custome
     assert _migrate(line, customers, "--graph", "second").code == EXIT_OK
 
 
-@pytest.mark.xfail(strict=True, reason="embedded._is_fatal takes a refused write for a broken disk")
 def test_a_query_only_reads(line: CommandLine, customers: str) -> None:
     """A statement that writes is refused as wrong use; no disk is blamed."""
     assert _migrate(line, customers).code == EXIT_OK
@@ -450,19 +433,14 @@ def test_a_journal_of_a_newer_version(line: CommandLine) -> None:
     refused(line.run_here("runs"), EXIT_USAGE, "is of a newer geode-tui", "upgrade")
 
 
-_PROFILES = pytest.mark.xfail(
-    strict=True, reason="profiles._profile trusts the types of the file's values"
-)
-
-
 @pytest.mark.parametrize(
     "content",
     [
         "[[profile",
         '[[profile]]\nname = "p"\nsorce = "x"\ntarget = "y"',
         '[[profile]]\nname = "p"',
-        pytest.param("profile = 3", marks=_PROFILES),
-        pytest.param('[[profile]]\nname = "p"\nsource = 3\ntarget = "y"', marks=_PROFILES),
+        "profile = 3",
+        '[[profile]]\nname = "p"\nsource = 3\ntarget = "y"',
     ],
 )
 def test_a_damaged_profiles_file(line: CommandLine, content: str) -> None:
@@ -554,7 +532,6 @@ def test_a_target_with_a_run_to_resume_takes_no_other(line: CommandLine, many: s
     refused(_migrate(line, many), EXIT_USAGE, "run 1 on", "geode-tui resume 1")
 
 
-@_NEVER_WROTE
 def test_a_run_refused_meanwhile_does_not_hide_the_unfinished_one(
     line: CommandLine, many: str
 ) -> None:

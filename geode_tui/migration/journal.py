@@ -176,8 +176,9 @@ class Journal:
                 f"this one knows format {FORMAT}",
                 "upgrade geode-tui",
             )
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version = {FORMAT}")
+        if found < FORMAT:  # a look at the journal must not wait for a run that writes
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
     def close(self) -> None:
         """Close the file."""
@@ -228,8 +229,14 @@ class Journal:
         return [self._run_record(row) for row in self._all("SELECT * FROM run ORDER BY 1 DESC")]
 
     def unfinished(self, target: str, graph: str) -> RunRecord | None:
-        """The newest run on a target, if it stopped before its end."""
-        newest = self.newest(target, graph)
+        """The newest run that wrote to a target, if it stopped before its end."""
+        row = self._one(
+            "SELECT * FROM run WHERE target = ? AND graph = ? AND EXISTS"
+            " (SELECT 1 FROM chunk WHERE chunk.run = run.number) ORDER BY number DESC LIMIT 1",
+            target,
+            graph,
+        )
+        newest = self._run_record(row) if row else None
         return newest if newest and newest.resumable else None
 
     def newest(self, target: str, graph: str) -> RunRecord | None:

@@ -37,7 +37,10 @@ def load_profiles() -> list[Profile]:
         return []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read {path}", str(error), "mend or remove the file") from error
-    found = [_profile(entry) for entry in document.get("profile", [])]
+    entries = document.get("profile", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(f"{path}: profile is no list of tables", "", "write [[profile]]")
+    found = [_profile(entry) for entry in entries]
     return sorted(found, key=lambda profile: profile.name)
 
 
@@ -68,6 +71,8 @@ def _profile(entry: dict[str, Any]) -> Profile:
     for name in entry:
         if name not in known:
             raise UsageError(f"{profiles_file()}: no field {name}", "", nearest(name, known))
+        if not isinstance(entry[name], list if name == "schemas" else str):
+            raise UsageError(f"{profiles_file()}: {name} is no text", "", "put it in quotes")
     try:
         return Profile(**{**entry, "schemas": tuple(entry.get("schemas", ()))})
     except TypeError as error:

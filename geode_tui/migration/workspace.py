@@ -115,7 +115,7 @@ class Workspace:
             raise UsageError("no target is set", "", "name a path that ends in .grafeo in Connect")
         request = RunRequest(
             self.source_dsn,
-            self.target_place,
+            str(Path(self.target_place).absolute()),  # a resume may start in another folder
             mapping,
             self.graph,
             self.schemas,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from geode_tui.errors import UsageError
@@ -19,7 +20,7 @@ def check_dsn(dsn: str) -> str:
     if not dsn:
         return ""
     if dsn.startswith(("postgres://", "postgresql://")):
-        return dsn
+        return _checked_url(dsn)
     if "=" in dsn and "://" not in dsn:
         return _from_keywords(dsn)
     if "://" not in dsn and "/" not in dsn:
@@ -28,6 +29,28 @@ def check_dsn(dsn: str) -> str:
         f"{dsn} is no PostgreSQL DSN",
         "",
         "write postgresql://user@host:5432/database, or service=name",
+    )
+
+
+_PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+
+
+def _checked_url(dsn: str) -> str:
+    """Refuse a URL whose parts are not what they seem: a password with `/` looks like a host."""
+    try:
+        parts = urlsplit(dsn)
+        if parts.query:
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+        places = parts.netloc.rpartition("@")[2].split(",")
+        whole = not parts.fragment and "@" not in parts.path
+        if whole and all(_PLACE.fullmatch(place) for place in places):
+            return dsn
+    except ValueError:
+        pass
+    raise UsageError(
+        "the DSN cannot be read",
+        "a part of it holds a reserved character, or the port is no number",
+        "write / ? # @ [ ] in a password as %2F %3F %23 %40 %5B %5D, or set PGPASSWORD",
     )
 
 
@@ -58,10 +81,14 @@ def short_name(dsn: str) -> str:
 def _from_keywords(dsn: str) -> str:
     """A libpq keyword string (`host=db1 dbname=shop`) as a DSN."""
     pairs: list[tuple[str, str]] = []
-    for part in _split(dsn):
+    for number, part in enumerate(_split(dsn), 1):
         name, separator, value = part.partition("=")
-        if not separator:
-            raise UsageError(f"{part!r} in the DSN is not name=value")
+        if not separator:  # it may be a piece of a password: the text is not told
+            raise UsageError(
+                f"part {number} of the DSN is not name=value",
+                "",
+                "put a value with spaces in single quotes",
+            )
         pairs.append((name.strip(), value))
     names = {"dbname": "database"}
     return "postgresql://?" + urlencode([(names.get(n, n), v) for n, v in pairs], safe="/:")

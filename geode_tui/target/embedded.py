@@ -466,6 +466,8 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except grafeo.GrafeoError as error:
+        if "read-only transaction" in str(error):
+            raise UsageError("the graph is open for reading only", str(error)) from error
         if _is_fatal(error):
             raise _write_error(error) from error
         raise GeodeTuiError(what, str(error)) from error
