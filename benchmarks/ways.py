@@ -185,7 +185,8 @@ def _edges(entity: Entity, rows: list[Any], ids: dict[str, dict[Any, int]]) -> I
 
 
 async def _plainly(dsn: str, plan: Plan, database: grafeo.GrafeoDB) -> int:
-    connection = await asyncpg.connect(dsn)
+    # OFFSET without an order is only right while scans start at the table's beginning.
+    connection = await asyncpg.connect(dsn, server_settings={"synchronize_seqscans": "off"})
     things = 0
     try:
         for entity in plan.entities:

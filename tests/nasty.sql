@@ -508,7 +508,7 @@ INSERT INTO broad (id) VALUES (2);
 INSERT INTO broad (id, c6, c295) VALUES (3, 'NaN', 'infinity');
 -- dead: broad | id=3 | c6
 CREATE TABLE broad_join (a int REFERENCES person, b int REFERENCES person, PRIMARY KEY (a, b));
-DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE broad_join ' || string_agg(format('ADD d%s numeric DEFAULT 1', n), ', ') FROM generate_series(1, 110) n); END $$;
+DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE broad_join ' || string_agg(format('ADD d%s int DEFAULT 1', n), ', ') FROM generate_series(1, 110) n); END $$;
 INSERT INTO broad_join VALUES (1, 2), (2, 2);
 
 -- == many keys of text

@@ -227,7 +227,6 @@ def test_names_are_distinct_and_plain(nasty: Nasty) -> None:
         assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,127}", n) for n in (first, *names))
 
 
-@pytest.mark.xfail(strict=True, reason="words that GQL reserves become names: Group, offset, FOR")
 def test_every_name_can_be_written_without_quotes(nasty: Nasty) -> None:
     """A person types `MATCH (g:Group) RETURN g.offset`, and the graph understands."""
     graph = grafeo.GrafeoDB()

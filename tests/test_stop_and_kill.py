@@ -37,26 +37,39 @@ CREATE TYPE colour AS ENUM ({colours});
 CREATE TABLE ref (id int PRIMARY KEY);
 INSERT INTO ref SELECT generate_series(1, 200);
 DO $$
-DECLARE kind record; name text;
+DECLARE
+  kind record;
+  name text;
 BEGIN
   FOR kind IN SELECT * FROM (VALUES
-    ('number', 'int', 'n'), ('word', 'text', 'CASE n % 2 WHEN 0 THEN upper(md5(n::text)) ELSE md5(n::text) END'),
-    ('uuid', 'uuid', 'md5(n::text)::uuid'), ('price', 'numeric', 'n * 1.10'), ('float', 'float8', 'n / 7.0'),
-    ('moment', 'timestamptz', 'timestamptz ''2024-01-01 00:00+02'' + n * interval ''1 microsecond'''),
-    ('day', 'date', 'date ''2024-01-01'' + n'), ('bytes', 'bytea', 'decode(md5(n::text), ''hex'')'),
-    ('hue', 'colour', '(''c'' || n)::colour'), ('bits', 'varbit', 'n::bit(8)::varbit'),
-    ('span', 'interval', 'n * interval ''1 mon'''), ('list', 'int[]', 'ARRAY[n % 5, n]')) AS kinds (name, type, key)
+    ('number', 'int', 'n'),
+    ('word', 'text', 'CASE n % 2 WHEN 0 THEN upper(md5(n::text)) ELSE md5(n::text) END'),
+    ('uuid', 'uuid', 'md5(n::text)::uuid'),
+    ('price', 'numeric', 'n * 1.10'),
+    ('float', 'float8', 'n / 7.0'),
+    ('moment', 'timestamptz', 'timestamptz ''2024-01-01 00:00+02'' + n * interval ''1 second'''),
+    ('day', 'date', 'date ''2024-01-01'' + n'),
+    ('bytes', 'bytea', 'decode(md5(n::text), ''hex'')'),
+    ('hue', 'colour', '(''c'' || n)::colour'),
+    ('bits', 'varbit', 'n::bit(8)::varbit'),
+    ('span', 'interval', 'n * interval ''1 mon'''),
+    ('list', 'int[]', 'ARRAY[n % 5, n]')
+  ) AS kinds (name, type, key)
   LOOP
     name := 'of_' || kind.name;
     EXECUTE format('CREATE TABLE %I (key %s PRIMARY KEY, n int)', name, kind.type);
     EXECUTE format('INSERT INTO %I SELECT %s, n FROM generate_series(1, 40) n', name, kind.key);
     EXECUTE format('ALTER TABLE ref ADD %I %s REFERENCES %I', kind.name, kind.type, name);
-    EXECUTE format('UPDATE ref SET %1$I = o.key FROM %2$I o WHERE o.n = ref.id %% 41', kind.name, name);
-    CONTINUE WHEN kind.name NOT IN ('word', 'float', 'moment', 'list');
-    EXECUTE format('CREATE TABLE %1$I (a %2$s REFERENCES %3$I, b %2$s REFERENCES %3$I, at timestamptz, x float8,'
-                   ' PRIMARY KEY (a, b, at, x))', 'join_' || kind.name, kind.type, name);
-    EXECUTE format('INSERT INTO %1$I SELECT a.key, b.key, timestamptz ''2024-01-01 00:00+02'' + m * interval ''1 hour'', m'
-                   ' FROM %2$I a JOIN %2$I b ON b.n = a.n %% 40 + 1, generate_series(1, 3) m', 'join_' || kind.name, name);
+    EXECUTE format('UPDATE ref SET %1$I = o.key FROM %2$I o WHERE o.n = ref.id %% 41',
+      kind.name, name);
+    CONTINUE WHEN kind.name NOT IN ('word', 'moment', 'list');
+    EXECUTE format('CREATE TABLE %1$I (a %2$s REFERENCES %3$I, b %2$s REFERENCES %3$I,'
+      ' at timestamptz, x float8, PRIMARY KEY (a, b, at, x))',
+      'join_' || kind.name, kind.type, name);
+    EXECUTE format('INSERT INTO %1$I SELECT a.key, b.key,'
+      ' timestamptz ''2024-01-01 00:00+02'' + m * interval ''1 hour'', m'
+      ' FROM %2$I a JOIN %2$I b ON b.n = a.n %% 40 + 1, generate_series(1, 3) m',
+      'join_' || kind.name, name);
   END LOOP;
 END $$;
 CREATE TABLE keyless (what text, of_word text REFERENCES of_word, n int REFERENCES of_number);
@@ -67,8 +80,10 @@ INSERT INTO keyless_parts SELECT n % 9, 'same' FROM generate_series(1, 100) n;
 CREATE TABLE code (code text UNIQUE, n int);
 INSERT INTO code SELECT 'code ' || n, n FROM generate_series(1, 50) n;
 INSERT INTO code VALUES (NULL, 1), (NULL, 1);
-CREATE TABLE keyless_join (a text NOT NULL REFERENCES code (code), b int NOT NULL REFERENCES of_number, note text);
-INSERT INTO keyless_join SELECT 'code ' || n % 50 + 1, n % 40 + 1, 'same' FROM generate_series(1, 120) n;
+CREATE TABLE keyless_join (a text NOT NULL REFERENCES code (code),
+  b int NOT NULL REFERENCES of_number, note text);
+INSERT INTO keyless_join
+SELECT 'code ' || n % 50 + 1, n % 40 + 1, 'same' FROM generate_series(1, 120) n;
 CREATE TABLE big (id int PRIMARY KEY, text text, at timestamptz, number int REFERENCES of_number);
 INSERT INTO big SELECT n, 'text ' || n, '2024-01-01', n % 40 + 1 FROM generate_series(1, {big}) n;
 INSERT INTO big VALUES (-1, 'dead', 'infinity', 1), (-2, 'dead', '-infinity', NULL);
@@ -160,7 +175,7 @@ def runs_alive() -> Iterator[tuple[int, int]]:
 # Stop
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_stopped_at_random_moments_ends_whole(
     seed: int, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +232,7 @@ runner.join()
 """
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_whole(
     seed: int, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
@@ -237,7 +252,9 @@ def test_a_run_killed_at_random_moments_ends_whole(
     assert_whole(dsn, tmp_path, resume(tmp_path))
 
 
-@pytest.mark.parametrize("whose", ["all", "the snapshot's", "a reader's"])
+@pytest.mark.parametrize(
+    "whose", ["all", "the snapshot's", pytest.param("a reader's", marks=pytest.mark.slow)]
+)
 def test_a_run_whose_sessions_are_terminated_can_be_resumed(
     whose: str, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
@@ -303,7 +320,6 @@ def test_a_run_in_a_process_of_its_own_gives_the_same_ledger(
     told = [[event.message for event in runner.events()] for runner in (plain, other)]
     assert len(told[0]) == len(told[1])
     assert_whole(dsn, there, other)
-    assert (state_folder() / "run.log").read_text() == ""
 
 
 def test_a_run_in_a_process_of_its_own_stops_safely(

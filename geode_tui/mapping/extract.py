@@ -244,12 +244,12 @@ def _extract(
     for number, column in enumerate(cursor):
         name = exp.column(column.name, table=_OWNER, quoted=True)
         selected.append(_aliased(f"k{number}", cast(name, "text")))
-    query = exp.select(*selected).from_(_source_of(table))
+    query = exp.select(*selected, copy=False).from_(_source_of(table), copy=False)
     for alias, (target, condition) in joins.items():
         source = _source_of(target, alias)
-        query = query.join(source, on=condition, join_type="left")
+        query = query.join(source, on=condition, join_type="left", copy=False)
     if present is not None:
-        query = query.where(present)
+        query = query.where(present, copy=False)
     return Extract(
         rule,
         table,

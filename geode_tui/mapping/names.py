@@ -15,6 +15,11 @@ from functools import cache
 import inflection
 
 GRAPH_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
+# Words that the embedded graph takes in no place without quotes, in whatever case.
+_RESERVED = frozenset(
+    {"acyclic", "cast", "except", "for", "group", "groups", "intersect", "offset", "ordinality"}
+    | {"otherwise", "remove", "shortest", "simple", "trail", "union", "walk", "xor"}
+)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _KEY_ENDINGS = frozenset({"id", "ids", "key", "fk", "no", "code", "uuid", "guid", "pk", "ref"})
 _VERB_ENDINGS = frozenset({"by", "to", "from", "in", "of", "at", "for", "with", "on", "via"})
@@ -124,4 +129,6 @@ def _type(prefix: str, parts: list[str]) -> str:
 
 
 def _leading_letter(name: str, prefix: str) -> str:
+    if name.lower() in _RESERVED:
+        return f"{name}_"
     return (name if name[:1].isalpha() else prefix + name)[:120]

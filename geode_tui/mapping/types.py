@@ -90,12 +90,12 @@ def cast(value: Sql, type_name: str) -> Sql:
     """SQL `CAST(value AS type_name)`; `type_name` is the server's own (quoted) spelling."""
     # Never parsed: a parser would say BIT for `bit varying`, which cuts values.
     to = exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=type_name)
-    return exp.Cast(this=value.copy(), to=to)
+    return exp.Cast(this=value, to=to)
 
 
 def function(name: str, *arguments: Sql) -> Sql:
     """SQL call of a PostgreSQL function by its plain name."""
-    return exp.Anonymous(this=name, expressions=[a.copy() for a in arguments])
+    return exp.Anonymous(this=name, expressions=list(arguments))
 
 
 def text(value: str) -> Sql:

@@ -82,7 +82,8 @@ class Engine:
         if loop is None:
             self._stop.set()
         else:
-            loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # the run has just ended
+                loop.call_soon_threadsafe(self._stop.set)
 
     async def start(self, request: RunRequest) -> Ledger:
         """Run from the beginning. Raises RunStopped, GeodeTuiError."""

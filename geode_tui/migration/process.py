@@ -27,7 +27,9 @@ from geode_tui.validation.ledger import Ledger
 
 SEND_SECONDS = 0.2
 _STOP = "stop"
-_CHILD = "from geode_tui.migration.process import main; main()"
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[1:]; from geode_tui.migration.process import main; main()"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class ProcessRunner(Runner):
         """Begin; returns at once."""
         # Not multiprocessing: it hands sys.stderr on, which Textual replaces by one without a file.
         self._child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD],
+            [sys.executable, "-P", "-c", _CHILD, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -155,13 +157,17 @@ def main() -> None:
     hear, speak = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _write_to_log()
     work: _Work = pickle.load(hear)
-    runner = Runner(
-        work.request,
-        resume=work.resume,
-        source=work.source,
-        password=work.password,
-        journal=work.journal,
-    )
+    try:
+        runner = Runner(
+            work.request,
+            resume=work.resume,
+            source=work.source,
+            password=work.password,
+            journal=work.journal,
+        )
+    except GeodeTuiError as error:
+        _send(speak, _refused(error, work.resume))
+        return
     signal.signal(signal.SIGTERM, lambda number, frame: runner.stop())
     threading.Thread(target=_hear, args=(hear, runner), daemon=True).start()
     runner.start()
@@ -183,8 +189,18 @@ def _report(speak: IO[bytes], runner: Runner, final: bool) -> None:
     snapshot, events, number = runner.snapshot(), runner.events(), runner.run_number
     ledger = runner.ledger if final else None
     error = runner.error if final else None
-    pickle.dump(_Report(snapshot, events, number, final, ledger, error), speak)
+    _send(speak, _Report(snapshot, events, number, final, ledger, error))
+
+
+def _send(speak: IO[bytes], report: _Report) -> None:
+    pickle.dump(report, speak)
     speak.flush()
+
+
+def _refused(error: GeodeTuiError, number: int | None) -> _Report:
+    """The report of a run that could not begin."""
+    snapshot = replace(Progress(PHASES).snapshot(), state="failed", error=error.what)
+    return _Report(snapshot, [], number, True, None, error)
 
 
 def _write_to_log() -> None:

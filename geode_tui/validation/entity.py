@@ -7,7 +7,7 @@ from typing import Any
 
 from geode_tui.catalog import Catalog
 from geode_tui.mapping.extract import Extract, compile_extract
-from geode_tui.mapping.model import Mapping, NodeRule, Rule
+from geode_tui.mapping.model import ROW, Mapping, NodeRule, Rule
 from geode_tui.target.model import Key, NodeShape, RelationshipShape
 from geode_tui.validation.ledger import EntryKind
 
@@ -91,14 +91,14 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     extract = compile_extract(rule, mapping, catalog)
     estimate = extract.table.estimated_rows
     if isinstance(rule, NodeRule):
-        return Entity(rule, extract, _node_shape(rule, extract), estimate)
+        return Entity(rule, extract, _node_shape(rule), estimate)
     start, end = mapping.node(rule.start.label), mapping.node(rule.end.label)
     assert start is not None
     assert end is not None
     shape = RelationshipShape(
         rule.type,
-        _node_shape(start, compile_extract(start, mapping, catalog)),
-        _node_shape(end, compile_extract(end, mapping, catalog)),
+        _node_shape(start),
+        _node_shape(end),
         rule.key,
         extract.properties,
         extract.property_types,
@@ -107,5 +107,9 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     return Entity(rule, extract, shape, estimate)
 
 
-def _node_shape(rule: NodeRule, extract: Extract) -> NodeShape:
-    return NodeShape(rule.label, rule.key_names, extract.properties, extract.property_types)
+def _node_shape(rule: NodeRule) -> NodeShape:
+    carried = [(item.name, item.type) for item in rule.included_properties]
+    if not rule.key:
+        carried.append((ROW, "STRING"))
+    names, types = tuple(name for name, _ in carried), tuple(kind for _, kind in carried)
+    return NodeShape(rule.label, rule.key_names, names, types)
