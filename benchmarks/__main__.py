@@ -40,6 +40,7 @@ def _measure(way: str, server: EmbeddedPostgres, rows: int, folder: str) -> dict
     command = [sys.executable, "-m", "benchmarks.ways", way, server.dsn(), str(rows), folder]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {result}", file=sys.stderr, flush=True)
     return result
 
 

@@ -185,15 +185,18 @@ def _edges(entity: Entity, rows: list[Any], ids: dict[str, dict[Any, int]]) -> I
 
 
 async def _plainly(dsn: str, plan: Plan, database: grafeo.GrafeoDB) -> int:
-    # OFFSET without an order is only right while scans start at the table's beginning.
-    connection = await asyncpg.connect(dsn, server_settings={"synchronize_seqscans": "off"})
+    # Pages of a table without a key have an order only while one scan starts at its beginning.
+    settings = {"synchronize_seqscans": "off", "max_parallel_workers_per_gather": "0"}
+    connection = await asyncpg.connect(dsn, server_settings=settings)
     things = 0
     try:
         for entity in plan.entities:
             write = _plain_writer(entity, database)
             offset = 0
             while True:
-                sql = entity.extract.sample_sql(None) + f" OFFSET {offset}"
+                extract = entity.extract
+                page = extract.first_sql if extract.keyed else extract.sample_sql(None)
+                sql = f"{page} OFFSET {offset}"
                 rows = await connection.fetch(sql, BATCH)
                 write(rows)
                 offset += len(rows)
