@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from textual.pilot import Pilot
 
@@ -28,7 +30,8 @@ def main() -> int:
         os.chdir(folder)
         with EmbeddedPostgres(folder / "postgres") as server:
             dsn = asyncio.run(build_shop(server.dsn, ROWS))
-            asyncio.run(_pictures(dsn))
+            os.environ["PGHOST"] = dict(parse_qsl(urlsplit(dsn).query))["host"]
+            asyncio.run(_pictures("postgresql://postgres@/shop"))
     print(f"wrote {', '.join(sorted(path.name for path in FOLDER.glob('*.svg')))}")
     return 0
 
@@ -69,6 +72,8 @@ def _wait_for_half(runner: Runner) -> None:
 async def _picture(pilot: Pilot[None], name: str, settle: float = 1.0) -> None:
     await pilot.pause(settle)
     svg = pilot.app.export_screenshot(title="geode-tui")
+    here = f"{Path.cwd()}/"  # a folder that is gone when the picture is seen
+    svg = re.sub(f"{re.escape(here)}([^<]*)", lambda m: m[1] + "&#160;" * len(here), svg)
     (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 

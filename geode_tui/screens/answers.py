@@ -59,4 +59,4 @@ def target_content(place: str, graph: str | None) -> Content:
         return error_content(error)
     where = redact(found.place) + (f", graph {found.graph}" if found.graph else "")
     holds = f"{found.nodes:,} nodes, {found.relationships:,} relationships"
-    return _facts(f"target: {found.kind} {found.version}", [("place", where), ("holds", holds)])
+    return _facts(f"target: {found.kind} {found.version}", [("holds", holds), ("place", where)])
