@@ -77,12 +77,6 @@ class PermissionRefusedError(GeodeTuiError):
     exit_code = EXIT_CONNECTION
 
 
-class ValidationDiffers(GeodeTuiError):
-    """Validated, and the graph differs from the source."""
-
-    exit_code = EXIT_DIFFERS
-
-
 class RunStopped(GeodeTuiError):
     """A run stopped before its end and can be resumed."""
 

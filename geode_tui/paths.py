@@ -34,11 +34,6 @@ def config_folder() -> Path:
     return _private(platformdirs.user_config_dir(_APP))
 
 
-def cache_folder() -> Path:
-    """Folder of what can be made again; made (0700) when missing."""
-    return _private(platformdirs.user_cache_dir(_APP))
-
-
 def journal_file() -> Path:
     """The SQLite file in which every run is journaled."""
     return state_folder() / "journal.sqlite3"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from geode_tui.errors import MappingError
 from geode_tui.mapping.model import Mapping, NodeRule, Property, RelationshipRule, Rule
-from geode_tui.mapping.names import is_graph_name
+from geode_tui.mapping.names import is_graph_name, unused
 
 
 @dataclass
@@ -25,11 +25,6 @@ class History:
     def undo_label(self) -> str:
         """What `undo` would take back, empty when there is nothing."""
         return self._past[-1][1] if self._past else ""
-
-    @property
-    def redo_label(self) -> str:
-        """What `redo` would do again, empty when there is nothing."""
-        return self._future[-1][1] if self._future else ""
 
     def apply(self, mapping: Mapping, label: str) -> None:
         """Make `mapping` the current one; `label` says what was done."""
@@ -177,9 +172,7 @@ def _merged(fresh: tuple[Property, ...], edited: tuple[Property, ...]) -> tuple[
         if item.column in old:
             made.append(old[item.column])
             continue
-        name, number = item.name, 2
-        while name in taken:
-            name, number = f"{item.name}{number}", number + 1
+        name = unused(item.name, taken)
         taken.add(name)
         made.append(replace(item, name=name))
     return tuple(made)

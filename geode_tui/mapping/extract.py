@@ -63,8 +63,6 @@ class Extract:
     end_key: tuple[str, ...]
     properties: tuple[str, ...]
     property_types: tuple[str, ...]
-    end_key_types: tuple[str, ...]
-    start_key_types: tuple[str, ...]
     cursor_columns: tuple[str, ...]
     leaves: tuple[TableName, ...]
     _select: exp.Select = field(repr=False)
@@ -109,11 +107,6 @@ class Extract:
         query = self._select.where(self._compare(exp.GT), self._compare(exp.LTE, width))
         return self._ordered(query).sql("postgres")
 
-    @cached_property
-    def row_sql(self) -> str:
-        """The row at a cursor."""
-        return self._select.where(self._compare(exp.EQ)).sql("postgres")
-
     def look_sql(self, cursor: Sequence[str]) -> str:
         """A plain SELECT of the source row at a cursor, for a person to run."""
         query = exp.select("*").from_(_source_of(self.table))
@@ -122,7 +115,7 @@ class Extract:
 
     def block_sql(self, leaf: TableName) -> str:
         """The rows of `leaf` in the blocks from `$1` to before `$2` (both `tid`)."""
-        query = _from(self._select, leaf, only=True)
+        query = self._select.from_(_source(leaf, only=True))
         ctid = exp.column("ctid", table=_OWNER)
         low = exp.GTE(this=ctid, expression=exp.Cast(this=_parameter(1), to=_tid()))
         high = exp.LT(this=ctid.copy(), expression=exp.Cast(this=_parameter(2), to=_tid()))
@@ -132,7 +125,7 @@ class Extract:
         """Some rows, at most `$1`; `percent` of the table's blocks, all of them when None."""
         query = self._select.copy()
         if percent is not None:
-            source = query.args["from_"].this if "from_" in query.args else query.args["from"].this
+            source = query.args["from_"].this
             sampled = exp.TableSample(
                 method=exp.var("SYSTEM"), percent=exp.Literal.number(f"{percent:.6f}")
             )
@@ -257,8 +250,6 @@ def _extract(
         tuple(v.name for v in end),
         tuple(v.name for v in values),
         tuple(v.how.graph_type for v in values),
-        tuple(v.how.graph_type for v in end),
-        tuple(v.how.graph_type for v in start),
         tuple(column.name for column in cursor),
         table.leaves or (table.name,),
         query,
@@ -461,10 +452,6 @@ def _source(name: TableName, alias: str = _OWNER, only: bool = False) -> exp.Tab
 def _source_of(table: Table, alias: str = _OWNER) -> exp.Table:
     """The table alone, without the rows of tables that inherit from it: they are of their own."""
     return _source(table.name, alias, only=table.kind == "table")
-
-
-def _from(query: exp.Select, leaf: TableName, only: bool) -> exp.Select:
-    return query.from_(_source(leaf, only=only))
 
 
 def _not_null(name: str) -> Sql:

@@ -13,11 +13,6 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def node(variable: str, label: str, **fields: str) -> str:
-    """A node pattern: `(n:`User` {`id`: row.id})`; `fields` maps names to GQL expressions."""
-    return node_with(variable, label, list(fields.items()))
-
-
 def node_with(variable: str, label: str, fields: Sequence[tuple[str, str]] = ()) -> str:
     """A node pattern with any names of properties."""
     return f"({variable}:{quoted(label)}{_fields(fields)})"

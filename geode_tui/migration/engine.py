@@ -198,7 +198,7 @@ class Engine:
         return plan
 
     async def _prepare(self, record: RunRecord, target: Target, plan: Plan) -> None:
-        if self._untouched(record):
+        if not self._journal.has_written(record.number):
             await asyncio.to_thread(_require_empty, target, plan)
         else:
             done = {e.id: e.rows for e in self._journal.entities(record.number)}
@@ -213,7 +213,7 @@ class Engine:
         self._journal.set_source(record.number, source.identity, holder.fence)
         self._progress.snapshot_taken(True)
         self._tell("info", f"snapshot {holder.fence} of {len(tables)} tables")
-        if not self._untouched(record):
+        if self._journal.has_written(record.number):
             self._tell("warning", _NEW_SNAPSHOT)
         return holder
 
@@ -393,12 +393,6 @@ class Engine:
             meter = self._progress.meter(entity.id)
             if meter.state == "waiting":
                 meter.reason = reason
-
-    def _untouched(self, record: RunRecord) -> bool:
-        """Whether the run has not begun to write."""
-        entities = self._journal.entities(record.number)
-        begun = (self._journal.last_chunks(record.number, e.id) for e in entities)
-        return all(done is None and started is None for done, started in begun)
 
     async def _restart_keyless(self, record: RunRecord, target: Target, plan: Plan) -> None:
         """Rows without a key have other places in a new snapshot: read their tables again."""

@@ -228,6 +228,10 @@ class Journal:
         """All runs, the newest first."""
         return [self._run_record(row) for row in self._all("SELECT * FROM run ORDER BY 1 DESC")]
 
+    def has_written(self, number: int) -> bool:
+        """Whether a run has begun to write a chunk."""
+        return self._one("SELECT 1 FROM chunk WHERE run = ? LIMIT 1", number) is not None
+
     def unfinished(self, target: str, graph: str) -> RunRecord | None:
         """The newest run that wrote to a target, if it stopped before its end."""
         row = self._one(

@@ -21,7 +21,7 @@ from typing import IO
 from geode_tui.errors import GeodeTuiError
 from geode_tui.migration.events import PHASES, Event, RunSnapshot
 from geode_tui.migration.progress import Progress
-from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.migration.runner import Runner, Work
 from geode_tui.paths import state_folder
 from geode_tui.validation.ledger import Ledger
 
@@ -30,17 +30,6 @@ _STOP = "stop"
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[1:]; from geode_tui.migration.process import main; main()"
 )
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the child is given, through a pipe: it may hold a password."""
-
-    request: RunRequest | None
-    resume: int | None
-    source: str | None
-    password: str | None
-    journal: Path | None
 
 
 @dataclass(frozen=True)
@@ -58,23 +47,10 @@ class _Report:
 class ProcessRunner(Runner):
     """A `Runner` whose engine lives in another process."""
 
-    def __init__(
-        self,
-        request: RunRequest | None = None,
-        *,
-        resume: int | None = None,
-        source: str | None = None,
-        password: str | None = None,
-        journal: Path | None = None,
-    ) -> None:
-        if (request is None) == (resume is None):
-            raise ValueError("a runner takes a request or the number of a run to resume")
-        self._work = _Work(request, resume, source, password, journal)
-        self._thread = threading.Thread(target=self._listen, name="migration", daemon=True)
+    def _prepare(self) -> None:
         self._pending: deque[Event] = deque()
         self._child: subprocess.Popen[bytes] | None = None
-        self._last = _Report(Progress(PHASES).snapshot(), [], resume)
-        self.error: GeodeTuiError | None = None
+        self._last = _Report(Progress(PHASES).snapshot(), [], self._work.resume)
 
     @property
     def ledger(self) -> Ledger | None:
@@ -120,7 +96,7 @@ class ProcessRunner(Runner):
             pickle.dump(message, self._child.stdin)
             self._child.stdin.flush()
 
-    def _listen(self) -> None:
+    def _main(self) -> None:
         """Take the child's reports until it has ended."""
         assert self._child is not None
         assert self._child.stdout is not None
@@ -156,15 +132,9 @@ def main() -> None:
     os.nice(5)  # on a small machine the interface draws first
     hear, speak = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _write_to_log()
-    work: _Work = pickle.load(hear)
+    work: Work = pickle.load(hear)
     try:
-        runner = Runner(
-            work.request,
-            resume=work.resume,
-            source=work.source,
-            password=work.password,
-            journal=work.journal,
-        )
+        runner = Runner(**vars(work))
     except GeodeTuiError as error:
         _send(speak, _refused(error, work.resume))
         return

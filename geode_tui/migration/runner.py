@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from geode_tui.errors import GeodeTuiError, RunStopped
@@ -12,7 +13,22 @@ from geode_tui.migration.events import Event, RunSnapshot
 from geode_tui.migration.journal import Journal
 from geode_tui.validation.ledger import Ledger
 
-__all__ = ["RunRequest", "Runner"]
+__all__ = ["RunRequest", "Runner", "Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a runner is given. It may hold a password: memory only, never shown."""
+
+    request: RunRequest | None = field(repr=False)
+    resume: int | None
+    source: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    journal: Path | None
+
+    def __post_init__(self) -> None:
+        if (self.request is None) == (self.resume is None):
+            raise ValueError("a runner takes a request or the number of a run to resume")
 
 
 class Runner:
@@ -27,26 +43,19 @@ class Runner:
         password: str | None = None,
         journal: Path | None = None,
     ) -> None:
-        if (request is None) == (resume is None):
-            raise ValueError("a runner takes a request or the number of a run to resume")
-        self._request = request
-        self._resume = resume
-        self._source = source
-        self._password = password
-        self._journal = Journal(journal)
-        self._engine = Engine(self._journal)
+        self._work = Work(request, resume, source, password, journal)
         self._thread = threading.Thread(target=self._main, name="migration", daemon=True)
         self.error: GeodeTuiError | None = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._journal = Journal(self._work.journal)
+        self._engine = Engine(self._journal)
 
     @property
     def finished(self) -> bool:
         """Whether the run is over, well or not."""
         return self._thread.ident is not None and not self._thread.is_alive()
-
-    @property
-    def started(self) -> bool:
-        """Whether `start` was called."""
-        return self._thread.ident is not None
 
     @property
     def ledger(self) -> Ledger | None:
@@ -97,8 +106,9 @@ class Runner:
             self._journal.close()
 
     async def _run(self) -> None:
-        if self._request is not None:
-            await self._engine.start(self._request)
+        work = self._work
+        if work.request is not None:
+            await self._engine.start(work.request)
         else:
-            assert self._resume is not None
-            await self._engine.resume(self._resume, self._source, self._password)
+            assert work.resume is not None
+            await self._engine.resume(work.resume, work.source, work.password)

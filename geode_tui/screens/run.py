@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import Log, Static
 
 from geode_tui.catalog import Catalog
-from geode_tui.errors import GeodeTuiError, RunStopped, ValidationDiffers
+from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.extract import compile_extract
 from geode_tui.migration.events import Event, PhaseProgress, PhaseState, RunSnapshot
@@ -238,7 +238,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         if snapshot.state in ("stopped", "failed"):
             self._look_up()
         error = runner.error
-        if error is None or isinstance(error, ValidationDiffers):
+        if error is None:
             ledger = runner.ledger
             differing = sum(not entry.balanced for entry in ledger.entries) if ledger else 0
             verdict = f"{differing} entries differ" if differing else "balanced"

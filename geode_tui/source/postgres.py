@@ -14,7 +14,7 @@ import asyncpg
 from geode_tui.catalog import Catalog, ServerFacts, Table, TableName
 from geode_tui.errors import ConnectError, PermissionRefusedError, UsageError
 from geode_tui.mapping.extract import Extract
-from geode_tui.source.dsn import check_dsn, short_name, without_password
+from geode_tui.source.dsn import check_dsn, short_name
 from geode_tui.source.introspect import Connection, read_catalog, read_facts
 
 BLOCK_BYTES = 8192
@@ -66,11 +66,6 @@ class Source:
                 "geode-tui reads PostgreSQL 13 and later",
             )
         return source
-
-    @property
-    def safe_dsn(self) -> str:
-        """The DSN without secrets: this may be journaled."""
-        return without_password(self._dsn)
 
     @property
     def identity(self) -> str:

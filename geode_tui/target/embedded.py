@@ -87,7 +87,7 @@ class EmbeddedGraph:
         """What the file is and holds."""
         nodes = self._number("MATCH (n) RETURN count(n) AS c")
         relationships = self._number("MATCH ()-[r]->() RETURN count(r) AS c")
-        version = str(grafeo.build_info().get("version", "")) if _BUILD_INFO else ""
+        version = str(grafeo.build_info()["version"])
         return TargetFacts("Grafeo", version, self.place, self._graph_name, nodes, relationships)
 
     def prepare(self, nodes: Sequence[NodeShape]) -> list[str]:
@@ -413,9 +413,6 @@ class _RememberedIds:
             before = len(known)
             known.update(found)
             self._room -= len(known) - before
-
-
-_BUILD_INFO = hasattr(grafeo, "build_info")
 
 
 def _filled(names: tuple[str, ...], row: Row, run: str) -> dict[str, Any]:

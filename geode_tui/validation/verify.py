@@ -51,14 +51,14 @@ async def take_ledger(
     `progress` is told each entity before its turn. Raises GeodeTuiError.
     """
     entries, differences = [], []
-    misplaced = await _misplaced(target, entities)
     for entity in entities:
         progress(entity.id)
         entry = await _count(reader, target, entity, left_out.get(entity.id, LeftOut()))
-        entry = replace(entry, misplaced=misplaced.get(entity.id, 0))
         sampled, found = await _compare_sample(reader, target, entity, same_snapshot)
         entries.append(replace(entry, sampled=sampled, differing=len(found)))
         differences += found[:SHOWN_DIFFERENCES]
+    misplaced = await _misplaced(target, entities, entries)
+    entries = [replace(entry, misplaced=misplaced.get(entry.id, 0)) for entry in entries]
     return Ledger(tuple(entries), tuple(differences), fence, time.time())
 
 
@@ -94,22 +94,21 @@ def _count_graph(target: Target, entity: Entity) -> tuple[int, int, str]:
     return target.count_relationships(shape), target.duplicate_relationships(shape), statement
 
 
-async def _misplaced(target: Target, entities: Sequence[Entity]) -> dict[str, int]:
+async def _misplaced(
+    target: Target, entities: Sequence[Entity], entries: Sequence[Entry]
+) -> dict[str, int]:
     """Relationships of a type that lead neither way any rule of the type says.
 
     They are put to the account of the type's first rule.
     """
-    by_type: dict[str, list[Entity]] = {}
-    for entity in entities:
+    by_type: dict[str, list[Entry]] = {}
+    for entity, entry in zip(entities, entries, strict=True):
         if isinstance(entity.shape, RelationshipShape):
-            by_type.setdefault(entity.shape.type, []).append(entity)
+            by_type.setdefault(entity.shape.type, []).append(entry)
     found = {}
     for type_name, some in by_type.items():
         total = await asyncio.to_thread(target.count_type, type_name)
-        for entity in some:
-            assert isinstance(entity.shape, RelationshipShape)
-            total -= await asyncio.to_thread(target.count_relationships, entity.shape)
-        found[some[0].id] = max(0, total)
+        found[some[0].id] = max(0, total - sum(entry.in_graph for entry in some))
     return found
 
 
