@@ -216,9 +216,9 @@ def test_equal_mappings_have_equal_hashes_and_an_edit_changes_it() -> None:
         ("column: referred_by", "column: refered_by", "did you mean referred_by?"),
         ("label: User", 'label: "a b"', "cannot be a label"),
         ("key: [id]", "key: [idd]", "did you mean id?"),
-        ("version: 1", "version: 2", "version 2"),
+        ("version: 2", "version: 9", "version 9"),
         ("table: public.users", "table: users", "not schema.table"),
-        ("{label: User, columns: [referred_by]", "{label: Usr, columns: [referred_by]", "User"),
+        ("{node: User, columns: [referred_by]", "{node: Usr, columns: [referred_by]", "User"),
     ],
 )
 def test_a_wrong_word_is_named_with_its_line_and_the_nearest_right_one(

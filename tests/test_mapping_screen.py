@@ -228,7 +228,7 @@ async def test_enter_makes_a_rule_for_a_table_without_one(dsn: str, tmp_path: Pa
         forgotten = {"Order"}
         history.current = Mapping(
             tuple(r for r in full.nodes if r.label not in forgotten),
-            tuple(r for r in full.relationships if not {r.start.label, r.end.label} & forgotten),
+            tuple(r for r in full.relationships if not {r.start.node, r.end.node} & forgotten),
             full.database,
         )
         sit.app.screen.refresh_view()  # type: ignore[attr-defined]

@@ -217,7 +217,7 @@ def test_names_are_distinct_and_plain(nasty: Nasty) -> None:
     """Whatever a table or column is called, its name in the graph is a word of ASCII letters."""
     mapping = nasty.done.mapping
     labels = [rule.label for rule in mapping.nodes]
-    ends = [(rule.type, rule.start.label, rule.end.label) for rule in mapping.relationships]
+    ends = [(rule.type, rule.start.node, rule.end.node) for rule in mapping.relationships]
     assert max(Counter(labels).values()) == 1
     assert max(Counter(ends).values()) == 1
     for rule in mapping.rules:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 TypeKind = Literal["base", "domain", "enum", "array", "composite", "range", "multirange", "pseudo"]
-TableKind = Literal["table", "partitioned", "view", "materialized view", "foreign table"]
+TableKind = Literal["table", "partitioned", "view", "materialized view", "foreign table", "query"]
 
 
 class TableName(NamedTuple):
@@ -66,8 +67,10 @@ class DataType:
     """A column's type.
 
     `declared` is the server's own spelling with modifiers (`numeric(10,2)`); `name` the type's
-    plain name (`numeric`); `base` what a domain or an array is made of, else None; `labels` the
-    values of an enum; `precision` and `scale` are those of a numeric, else None.
+    plain name (`numeric`); `base` what a domain, an array or a range is made of, else None;
+    `labels` the values of an enum; `precision` and `scale` are those of a numeric, else None;
+    `fields` the names and types of a composite's fields; `extension` names the extension that the
+    type belongs to, empty where it belongs to none.
     """
 
     declared: str
@@ -77,6 +80,8 @@ class DataType:
     labels: tuple[str, ...] = ()
     precision: int | None = None
     scale: int | None = None
+    fields: tuple[tuple[str, DataType], ...] = ()
+    extension: str = ""
 
     def resolved(self) -> DataType:
         """The type under all domains."""
@@ -112,6 +117,38 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A check constraint; `expression` is the server's own spelling."""
+
+    name: str
+    expression: str
+    validated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index; `columns` are those it is led by (empty strings stand for expressions).
+
+    `predicate` is the condition of a partial index, else empty.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool = False
+    method: str = "btree"
+    predicate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger of a person's (not of a constraint); `definition` is its CREATE TRIGGER."""
+
+    name: str
+    definition: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignKey:
     """A reference: `columns[i]` holds a value of `to_columns[i]` of `to_table`.
 
@@ -130,12 +167,14 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, view or the root of a partitioned table.
+    """A table, a view, a query of the mapping, or the root of a partitioned table.
 
     `estimated_rows` is the planner's estimate, None where the table was never analyzed;
     `bytes` is the size on disk with TOAST, without indexes; `leaves` are the partitions that
     hold rows (empty for a plain table); `readable` says whether the connected role may SELECT;
-    `row_security` whether row security would hide rows from it.
+    `row_security` whether row security would hide rows from it. `inherits` are the tables whose
+    columns it inherits; `privileges` what the connected role may do (`SELECT`, `INSERT`, …);
+    `definition` the SELECT of a view or query.
     """
 
     name: TableName
@@ -150,6 +189,14 @@ class Table:
     leaves: tuple[TableName, ...] = ()
     readable: bool = True
     row_security: bool = False
+    inherits: tuple[TableName, ...] = ()
+    checks: tuple[Check, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    policies: tuple[str, ...] = ()
+    privileges: tuple[str, ...] = ()
+    owner: str = ""
+    definition: str = ""
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:
@@ -199,6 +246,21 @@ class Catalog:
     def table(self, name: TableName) -> Table | None:
         """The table of that name, or None."""
         return self._by_name.get(name)
+
+    def with_tables(self, tables: Iterable[Table]) -> Catalog:
+        """The catalog with more tables at its end; one of the same name takes the other's place."""
+        added = {table.name: table for table in tables}
+        kept = tuple(table for table in self.tables if table.name not in added)
+        return replace(self, tables=(*kept, *added.values()))
+
+    @cached_property
+    def children(self) -> dict[TableName, tuple[TableName, ...]]:
+        """The tables that inherit from a table, directly."""
+        found: dict[TableName, list[TableName]] = {}
+        for table in self.tables:
+            for parent in table.inherits:
+                found.setdefault(parent, []).append(table.name)
+        return {parent: tuple(some) for parent, some in found.items()}
 
     @property
     def schemas(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
     taken: set[tuple[str, str, str]] = set()
     for number, relationship in enumerate(mapping.relationships):
         place = ("relationships", number)
-        identity = (relationship.type, relationship.start.label, relationship.end.label)
+        identity = (relationship.type, relationship.start.node, relationship.end.node)
         if identity in taken:
             what = f"{relationship.id} stands twice"
             yield Problem((*place, "type"), what, "rename the type of one of the two")
@@ -96,10 +96,10 @@ def _relationship_problems(
 def _end_problems(
     end: Endpoint, place: Place, table: Table, mapping: Mapping, catalog: Catalog
 ) -> Iterator[Problem]:
-    node = mapping.node(end.label)
+    node = mapping.node(end.node)
     if node is None:
-        hint = nearest(end.label, (rule.label for rule in mapping.nodes))
-        yield Problem((*place, "label"), f"no rule makes label {end.label}", hint)
+        hint = nearest(end.node, (rule.id for rule in mapping.nodes))
+        yield Problem((*place, "node"), f"no rule makes {end.node} nodes", hint)
         return
     for column in end.columns:
         if table.column(column) is None:

@@ -179,8 +179,8 @@ def _merged(fresh: tuple[Property, ...], edited: tuple[Property, ...]) -> tuple[
 
 
 def _relabelled(rule: RelationshipRule, labels: Labels[str, str]) -> RelationshipRule:
-    start = replace(rule.start, label=labels.get(rule.start.label, rule.start.label))
-    end = replace(rule.end, label=labels.get(rule.end.label, rule.end.label))
+    start = replace(rule.start, node=labels.get(rule.start.node, rule.start.node))
+    end = replace(rule.end, node=labels.get(rule.end.node, rule.end.node))
     return replace(rule, start=start, end=end)
 
 

@@ -266,9 +266,9 @@ def _end_values(
     joins: dict[str, tuple[Table, Sql]],
 ) -> list[_Value]:
     """The key of the node at one end: our own columns where they hold it, else by a join."""
-    rule = mapping.node(end.label)
+    rule = mapping.node(end.node)
     if rule is None:
-        raise MappingError(f"a relationship ends at {end.label}, which no rule makes")
+        raise MappingError(f"a relationship ends at {end.node}, which no rule makes")
     target = _table(catalog, rule.table)
     keys = key_conversions(rule, target)
     if target.name == table.name and end.columns == end.references:

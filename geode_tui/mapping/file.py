@@ -21,16 +21,27 @@ from geode_tui.mapping.model import (
     FORMAT_VERSION,
     ROW,
     Endpoint,
+    Join,
+    LabelBy,
     Mapping,
     NodeRule,
     Property,
+    Query,
     RelationshipRule,
+    Waiver,
 )
 from geode_tui.mapping.names import is_graph_name
 from geode_tui.mapping.types import GRAPH_TYPES
 
 Place = tuple[str | int, ...]
 """Where a value stands in the file: `("nodes", 3, "table")`."""
+
+_KNOWN_VERSIONS = (1, FORMAT_VERSION)  # 1 named the label, not the rule, at a relationship's ends
+_NODE_FIELDS = {"label", "name", "table", "include", "where", "labels", "labels_by", "joins"}
+_NODE_FIELDS |= {"keep_first", "key", "because", "properties"}
+_RELATIONSHIP_FIELDS = {"type", "table", "include", "where", "from", "to", "key", "because"}
+_RELATIONSHIP_FIELDS |= {"properties"}
+_PROPERTY_FIELDS = {"name", "column", "join", "expression", "type", "include"}
 
 _HEADER = """\
 # geode-tui mapping. Edit freely: rename labels, types and properties, set include: false.
@@ -73,12 +84,15 @@ def mapping_hash(mapping: Mapping) -> str:
 
 def dump(mapping: Mapping) -> str:
     """The mapping as the text of a YAML file; `parse` gives the same mapping back."""
-    document = {
-        "version": mapping.version,
-        "database": mapping.database,
-        "nodes": [_node_document(rule) for rule in mapping.nodes],
-        "relationships": [_relationship_document(rule) for rule in mapping.relationships],
-    }
+    document: dict[str, Any] = {"version": mapping.version, "database": mapping.database}
+    if mapping.queries:
+        document["queries"] = [{"name": q.name, "sql": q.sql} for q in mapping.queries]
+    document["nodes"] = [_node_document(rule) for rule in mapping.nodes]
+    document["relationships"] = [_relationship_document(rule) for rule in mapping.relationships]
+    if mapping.waivers:
+        document["waivers"] = [asdict(waiver) for waiver in mapping.waivers]
+    if mapping.ignored:
+        document["ignored"] = list(mapping.ignored)
     body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
     return _HEADER + body
 
@@ -167,9 +181,22 @@ _Dumper.add_representer(
 
 
 def _node_document(rule: NodeRule) -> dict[str, Any]:
-    document: dict[str, Any] = {"label": rule.label, "table": str(rule.table)}
+    document: dict[str, Any] = {"label": rule.label}
+    if rule.name:
+        document["name"] = rule.name
+    document["table"] = str(rule.table)
     if not rule.include:
         document["include"] = False
+    if rule.where:
+        document["where"] = rule.where
+    if rule.labels:
+        document["labels"] = _FlowList(rule.labels)
+    if rule.labels_by:
+        document["labels_by"] = _labels_by_document(rule.labels_by)
+    if rule.joins:
+        document["joins"] = [_join_document(join) for join in rule.joins]
+    if rule.keep_first:
+        document["keep_first"] = rule.keep_first
     document["key"] = _FlowList(rule.key)
     document["because"] = rule.because
     document["properties"] = [_property_document(p) for p in rule.properties]
@@ -180,6 +207,8 @@ def _relationship_document(rule: RelationshipRule) -> dict[str, Any]:
     document: dict[str, Any] = {"type": rule.type, "table": str(rule.table)}
     if not rule.include:
         document["include"] = False
+    if rule.where:
+        document["where"] = rule.where
     document["from"] = _endpoint_document(rule.start)
     document["to"] = _endpoint_document(rule.end)
     if rule.key:
@@ -189,14 +218,37 @@ def _relationship_document(rule: RelationshipRule) -> dict[str, Any]:
     return document
 
 
+def _labels_by_document(by: LabelBy) -> dict[str, Any]:
+    document: dict[str, Any] = {"column": by.column}
+    if by.join:
+        document["join"] = by.join
+    return document | {"labels": _FlowDict(by.labels)}
+
+
+def _join_document(join: Join) -> _FlowDict:
+    return _FlowDict(
+        name=join.name,
+        table=str(join.table),
+        columns=_FlowList(join.columns),
+        references=_FlowList(join.references),
+    )
+
+
 def _endpoint_document(end: Endpoint) -> _FlowDict:
     return _FlowDict(
-        label=end.label, columns=_FlowList(end.columns), references=_FlowList(end.references)
+        node=end.node, columns=_FlowList(end.columns), references=_FlowList(end.references)
     )
 
 
 def _property_document(item: Property) -> _FlowDict:
-    document = _FlowDict(name=item.name, column=item.column, type=item.type)
+    document = _FlowDict(name=item.name)
+    if item.column:
+        document["column"] = item.column
+    if item.join:
+        document["join"] = item.join
+    if item.expression:
+        document["expression"] = item.expression
+    document["type"] = item.type
     if not item.include:
         document["include"] = False
     return document
@@ -207,6 +259,7 @@ class _Reader:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._version = FORMAT_VERSION
         self._lines: dict[Place, int] = {}
 
     def read(self, root: yaml.Node | None) -> MappingFile:
@@ -214,24 +267,27 @@ class _Reader:
             raise MappingError(
                 f"{self._name} is empty", "", "make one with: geode-tui map --output mapping.yaml"
             )
-        top = self._mapping(root, (), {"version", "database", "nodes", "relationships"})
-        version = self._integer(top, "version", (), FORMAT_VERSION)
-        if version != FORMAT_VERSION:
+        known = {"version", "database", "queries", "nodes", "relationships", "waivers", "ignored"}
+        top = self._mapping(root, (), known)
+        self._version = self._integer(top, "version", (), FORMAT_VERSION)
+        if self._version not in _KNOWN_VERSIONS:
             raise self._error(
                 ("version",),
-                f"version {version} of the mapping is not known",
+                f"version {self._version} of the mapping is not known",
                 f"this geode-tui reads version {FORMAT_VERSION}",
             )
         mapping = Mapping(
             tuple(self._node(n, p) for n, p in self._items(top, "nodes", ())),
             tuple(self._relationship(n, p) for n, p in self._items(top, "relationships", ())),
             self._string(top, "database", (), ""),
+            queries=self._queries(top),
+            waivers=tuple(self._waiver(n, p) for n, p in self._items(top, "waivers", ())),
+            ignored=self._strings(top, "ignored", ()),
         )
         return MappingFile(mapping, self._name, self._lines)
 
     def _node(self, node: yaml.Node, place: Place) -> NodeRule:
-        known = {"label", "table", "include", "key", "because", "properties"}
-        fields = self._mapping(node, place, known)
+        fields = self._mapping(node, place, _NODE_FIELDS)
         properties = self._properties(fields, place)
         return NodeRule(
             self._graph_name(fields, "label", place),
@@ -240,11 +296,80 @@ class _Reader:
             properties,
             self._string(fields, "because", place, ""),
             self._boolean(fields, "include", place),
+            self._graph_name(fields, "name", place) if "name" in fields else "",
+            self._string(fields, "where", place, ""),
+            self._labels(fields, place),
+            self._labels_by(fields, place),
+            tuple(self._join(n, p) for n, p in self._items(fields, "joins", place)),
+            self._string(fields, "keep_first", place, ""),
         )
 
+    def _queries(self, top: dict[str, yaml.Node]) -> tuple[Query, ...]:
+        made: list[Query] = []
+        for node, place in self._items(top, "queries", ()):
+            fields = self._mapping(node, place, {"name", "sql"})
+            query = Query(self._string(fields, "name", place), self._string(fields, "sql", place))
+            if query.name in (earlier.name for earlier in made):
+                raise self._error((*place, "name"), f"query {query.name} stands twice", "rename it")
+            made.append(query)
+        return tuple(made)
+
+    def _waiver(self, node: yaml.Node, place: Place) -> Waiver:
+        fields = self._mapping(node, place, {"code", "subject", "reason"})
+        reason = self._string(fields, "reason", place)
+        if not reason.strip():
+            raise self._error((*place, "reason"), "the reason is empty", "say why it is accepted")
+        return Waiver(
+            self._string(fields, "code", place), self._string(fields, "subject", place), reason
+        )
+
+    def _labels(self, fields: dict[str, yaml.Node], place: Place) -> tuple[str, ...]:
+        labels = self._strings(fields, "labels", place)
+        for label in labels:
+            self._require_graph_name(label, "label", (*place, "labels"))
+        return labels
+
+    def _labels_by(self, fields: dict[str, yaml.Node], place: Place) -> LabelBy | None:
+        node = fields.get("labels_by")
+        if node is None or _is_null(node):
+            return None
+        inner = (*place, "labels_by")
+        by = self._mapping(node, inner, {"column", "join", "labels"})
+        pairs = by.get("labels")
+        if not isinstance(pairs, yaml.MappingNode):
+            raise self._error(
+                (*inner, "labels"), "labels is no list of value: label pairs", "write {dog: Dog}"
+            )
+        labels = tuple((str(value.value), str(label.value)) for value, label in pairs.value)
+        for _, label in labels:
+            self._require_graph_name(label, "label", (*inner, "labels"))
+        return LabelBy(
+            self._string(by, "column", inner), labels, self._string(by, "join", inner, "")
+        )
+
+    def _join(self, node: yaml.Node, place: Place) -> Join:
+        fields = self._mapping(node, place, {"name", "table", "columns", "references"})
+        return Join(
+            self._graph_name(fields, "name", place),
+            self._table(fields, place),
+            *self._pairs(fields, place),
+        )
+
+    def _pairs(
+        self, fields: dict[str, yaml.Node], place: Place
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        columns = self._strings(fields, "columns", place)
+        references = self._strings(fields, "references", place)
+        if len(columns) != len(references):
+            raise self._error(
+                place,
+                f"{len(columns)} columns and {len(references)} references",
+                "each column points at one column of the other table",
+            )
+        return columns, references
+
     def _relationship(self, node: yaml.Node, place: Place) -> RelationshipRule:
-        known = {"type", "table", "include", "from", "to", "key", "because", "properties"}
-        fields = self._mapping(node, place, known)
+        fields = self._mapping(node, place, _RELATIONSHIP_FIELDS)
         properties = self._properties(fields, place)
         return RelationshipRule(
             self._graph_name(fields, "type", place),
@@ -255,22 +380,16 @@ class _Reader:
             properties,
             self._string(fields, "because", place, ""),
             self._boolean(fields, "include", place),
+            self._string(fields, "where", place, ""),
         )
 
     def _endpoint(self, fields: dict[str, yaml.Node], key: str, place: Place) -> Endpoint:
         if key not in fields:
             raise self._error(place, f"{key} is missing", "a relationship has a from and a to")
         inner = (*place, key)
-        end = self._mapping(fields[key], inner, {"label", "columns", "references"})
-        columns = self._strings(end, "columns", inner)
-        references = self._strings(end, "references", inner)
-        if len(columns) != len(references):
-            raise self._error(
-                inner,
-                f"{len(columns)} columns and {len(references)} references",
-                "each column points at one column of the label's table",
-            )
-        return Endpoint(self._graph_name(end, "label", inner), columns, references)
+        node = "label" if self._version == 1 else "node"
+        end = self._mapping(fields[key], inner, {node, "columns", "references"})
+        return Endpoint(self._graph_name(end, node, inner), *self._pairs(end, inner))
 
     def _properties(self, fields: dict[str, yaml.Node], place: Place) -> tuple[Property, ...]:
         made: list[Property] = []
@@ -284,17 +403,20 @@ class _Reader:
         return tuple(made)
 
     def _property(self, node: yaml.Node, place: Place) -> Property:
-        fields = self._mapping(node, place, {"name", "column", "type", "include"})
+        fields = self._mapping(node, place, _PROPERTY_FIELDS)
         graph_type = self._string(fields, "type", place)
         if graph_type not in GRAPH_TYPES:
             raise self._error(
                 (*place, "type"), f"no type {graph_type}", nearest(graph_type, GRAPH_TYPES)
             )
+        expression = self._string(fields, "expression", place, "")
         return Property(
             self._graph_name(fields, "name", place),
-            self._string(fields, "column", place),
+            self._string(fields, "column", place, "" if expression else None),
             graph_type,
             self._boolean(fields, "include", place),
+            expression,
+            self._string(fields, "join", place, ""),
         )
 
     def _key(
@@ -326,13 +448,16 @@ class _Reader:
 
     def _graph_name(self, fields: dict[str, yaml.Node], key: str, place: Place) -> str:
         value = self._string(fields, key, place)
+        self._require_graph_name(value, key, (*place, key))
+        return value
+
+    def _require_graph_name(self, value: str, noun: str, place: Place) -> None:
         if not is_graph_name(value):
             raise self._error(
-                (*place, key),
-                f"{value!r} cannot be a {key}",
+                place,
+                f"{value!r} cannot be a {noun}",
                 "use letters, digits and _, a letter first, at most 128",
             )
-        return value
 
     def _items(
         self, fields: dict[str, yaml.Node], key: str, place: Place

@@ -185,7 +185,7 @@ def _unique_type(
     rule: RelationshipRule, taken: dict[tuple[str, str], set[str]]
 ) -> RelationshipRule:
     """The rule with a type that no other rule between the same labels has."""
-    used = taken.setdefault((rule.start.label, rule.end.label), set())
+    used = taken.setdefault((rule.start.node, rule.end.node), set())
     type_name = names.unused(rule.type, used)
     used.add(type_name)
     return rule if type_name == rule.type else replace(rule, type=type_name)

@@ -563,9 +563,7 @@ def why_nothing_moves(rule: Rule, mapping: Mapping) -> str:
     if isinstance(rule, NodeRule):
         return ""
     active = {node.label for node in mapping.active_nodes}
-    gone = dict.fromkeys(
-        label for label in (rule.start.label, rule.end.label) if label not in active
-    )
+    gone = dict.fromkeys(label for label in (rule.start.node, rule.end.node) if label not in active)
     return f"inactive: {' and '.join(gone)} {_are(len(gone))} left out" if gone else ""
 
 
@@ -593,8 +591,8 @@ def with_rule_for(mapping: Mapping, catalog: Catalog, table: TableName) -> Mappi
     relationships = [
         rule
         for rule in whole.relationships
-        if (rule.table == table or {rule.start.label, rule.end.label} & new)
-        and {rule.start.label, rule.end.label} <= labels
+        if (rule.table == table or {rule.start.node, rule.end.node} & new)
+        and {rule.start.node, rule.end.node} <= labels
         and rule.id not in known
     ]
     if not nodes and not relationships:

@@ -92,7 +92,7 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     estimate = extract.table.estimated_rows
     if isinstance(rule, NodeRule):
         return Entity(rule, extract, _node_shape(rule), estimate)
-    start, end = mapping.node(rule.start.label), mapping.node(rule.end.label)
+    start, end = mapping.node(rule.start.node), mapping.node(rule.end.node)
     assert start is not None
     assert end is not None
     shape = RelationshipShape(
@@ -112,4 +112,4 @@ def _node_shape(rule: NodeRule) -> NodeShape:
     if not rule.key:
         carried.append((ROW, "STRING"))
     names, types = tuple(name for name, _ in carried), tuple(kind for _, kind in carried)
-    return NodeShape(rule.label, rule.key_names, names, types)
+    return NodeShape(rule.label, mapping.key_names(rule), names, types)

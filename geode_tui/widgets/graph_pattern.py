@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from geode_tui.mapping.model import Mapping, NodeRule, RelationshipRule, Rule
+from geode_tui.mapping.model import ROW, Mapping, NodeRule, RelationshipRule, Rule
 from geode_tui.widgets.figures import clip
 from geode_tui.widgets.text import fit, one_line
 
@@ -29,14 +29,14 @@ def neighbours(rule: NodeRule, mapping: Mapping) -> list[Neighbour]:
     """The relationships of a label, those that leave first; a loop appears once."""
     active = set(map(id, mapping.active_relationships))
     leaving = [
-        Neighbour(r.type, r.end.label, True, id(r) in active)
+        Neighbour(r.type, r.end.node, True, id(r) in active)
         for r in mapping.relationships
-        if r.start.label == rule.label
+        if r.start.node == rule.label
     ]
     arriving = [
-        Neighbour(r.type, r.start.label, False, id(r) in active)
+        Neighbour(r.type, r.start.node, False, id(r) in active)
         for r in mapping.relationships
-        if r.end.label == rule.label and r.start.label != rule.label
+        if r.end.node == rule.label and r.start.node != rule.label
     ]
     return leaving + arriving
 
@@ -44,8 +44,8 @@ def neighbours(rule: NodeRule, mapping: Mapping) -> list[Neighbour]:
 def pattern(rule: Rule) -> str:
     """The rule as a GQL pattern: `(Order)-[:CONTAINS]->(Product)`, `(:Order {id})`."""
     if isinstance(rule, NodeRule):
-        return f"(:{rule.label} {{{', '.join(rule.key_names)}}})"
-    return f"({rule.start.label})-[:{rule.type}]->({rule.end.label})"
+        return f"(:{rule.label} {{{', '.join((rule.key or (ROW,)))}}})"
+    return f"({rule.start.node})-[:{rule.type}]->({rule.end.node})"
 
 
 def draw(rule: Rule, mapping: Mapping, width: int) -> list[str]:
@@ -53,7 +53,7 @@ def draw(rule: Rule, mapping: Mapping, width: int) -> list[str]:
     width = max(12, width)
     if isinstance(rule, NodeRule):
         return _draw_node(rule, mapping, width)
-    if rule.start.label == rule.end.label:
+    if rule.start.node == rule.end.node:
         return _draw_loop(rule, width)
     return _draw_side_by_side(rule, width) or _draw_stack(rule, width)
 
@@ -92,7 +92,7 @@ def _arm(neighbour: Neighbour, label: str, corner: str, room: int) -> str:
 
 
 def _draw_side_by_side(rule: RelationshipRule, width: int) -> list[str]:
-    start, end = _box(rule.start.label, 999), _box(rule.end.label, 999)
+    start, end = _box(rule.start.node, 999), _box(rule.end.node, 999)
     between = cell_len(rule.type) + 2
     if cell_len(start[0]) + between + cell_len(end[0]) > width:
         return []
@@ -104,7 +104,7 @@ def _draw_side_by_side(rule: RelationshipRule, width: int) -> list[str]:
 
 
 def _draw_stack(rule: RelationshipRule, width: int) -> list[str]:
-    start, end = _box(rule.start.label, width), _box(rule.end.label, width)
+    start, end = _box(rule.start.node, width), _box(rule.end.node, width)
     return [
         start[0],
         start[1],
@@ -117,7 +117,7 @@ def _draw_stack(rule: RelationshipRule, width: int) -> list[str]:
 
 
 def _draw_loop(rule: RelationshipRule, width: int) -> list[str]:
-    top, middle, bottom = _box(rule.start.label, max(12, width - 8))
+    top, middle, bottom = _box(rule.start.node, max(12, width - 8))
     inner = cell_len(middle) - 3
     return [
         top,

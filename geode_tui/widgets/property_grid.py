@@ -48,9 +48,9 @@ def grid_items(rule: Rule, table: Table | None) -> list[GridItem]:
 
 def _end_lines(end: Endpoint, word: str) -> list[GridItem]:
     if not end.columns:
-        return [GridItem("(the row)", role=word, end=end.label)]
+        return [GridItem("(the row)", role=word, end=end.node)]
     pairs = zip(end.columns, end.references, strict=True)
-    return [GridItem(c, role=word, end=f"{end.label}.{r}") for c, r in pairs]
+    return [GridItem(c, role=word, end=f"{end.node}.{r}") for c, r in pairs]
 
 
 class PropertyGrid(VirtualTable):

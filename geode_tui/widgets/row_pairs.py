@@ -55,8 +55,8 @@ def pair_rows(
     columns = [p.column if (p := rule.property_named(n)) else n for n in extract.properties]
     titles = []
     if not isinstance(rule, NodeRule):
-        titles += [f"start {rule.start.label}.{name}" for name in extract.start_key]
-        titles += [f"end {rule.end.label}.{name}" for name in extract.end_key]
+        titles += [f"start {rule.start.node}.{name}" for name in extract.start_key]
+        titles += [f"end {rule.end.node}.{name}" for name in extract.end_key]
     titles += [
         column if column == name else f"{column}{_ARROW}{name}"
         for column, name in zip(columns, extract.properties, strict=True)

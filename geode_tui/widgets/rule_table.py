@@ -44,7 +44,7 @@ class RuleItem:
             return str(self.table)
         if isinstance(self.rule, NodeRule):
             return self.rule.label
-        return f"{self.rule.type} {self.rule.start.label}→{self.rule.end.label}"
+        return f"{self.rule.type} {self.rule.start.node}→{self.rule.end.node}"
 
 
 class FindingIndex:
