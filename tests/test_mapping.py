@@ -308,7 +308,7 @@ def test_a_merge_keeps_what_a_person_chose_and_adds_what_is_new() -> None:
     edited = rename_property(edited, person, "name", "fullName")
     edited = set_property_included(edited, edited.nodes[0], "fullName", False)
     grown = _grown(SHOP)
-    merged = merge(infer(grown), edited)
+    merged = merge(infer(grown), edited, grown)
     rule = merged.node("Person")
     assert rule is not None
     kept = rule.property_named("fullName")
@@ -328,7 +328,7 @@ def _grown(old: Catalog) -> Catalog:
 def test_merging_nothing_new_changes_nothing() -> None:
     """A merge can be repeated."""
     edited = rename_label(infer(SHOP), "User", "Person")
-    assert merge(infer(SHOP), edited) == edited
+    assert merge(infer(SHOP), edited, SHOP) == edited
 
 
 def test_what_the_mapping_leaves_behind_is_a_finding() -> None:

@@ -39,7 +39,7 @@ def test_a_batch_written_twice_is_there_once_with_its_last_values(graph: Embedde
     """A chunk may run twice; a property that is null now is gone."""
     again = [(1, "new", 1), (2, None, 2), (10, "tenth", 10)]
     assert graph.write_nodes(NodeBatch(USER, again, RUN), True).rows == 3
-    assert graph.count_nodes("User") == 11
+    assert graph.count_nodes(USER) == 11
     names = _names(graph)
     assert (names[1], names[2], names[10]) == ("new", None, "tenth")
 
@@ -52,7 +52,7 @@ def test_a_row_that_the_graph_refuses_does_not_take_its_batch_along(graph: Embed
     written = graph.write_nodes(NodeBatch(USER, rows, RUN), False)
     assert written.rows == 98
     assert {(r.position, r.error_class) for r in written.refused} == {(7, "unique"), (55, "value")}
-    assert graph.count_nodes("User") == 108
+    assert graph.count_nodes(USER) == 108
 
 
 def test_a_relationship_without_its_end_is_an_orphan(graph: EmbeddedGraph) -> None:
@@ -127,7 +127,7 @@ def test_named_graphs_in_one_file_do_not_see_each_other(tmp_path: Path) -> None:
         graph.prepare([USER])
         graph.prepare([USER])
         assert graph.write_nodes(NodeBatch(USER, [(1, name, 1)], RUN), False).rows == 1
-        assert graph.count_nodes("User") == 1
+        assert graph.count_nodes(USER) == 1
         graph.close()
 
 

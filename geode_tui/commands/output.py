@@ -73,9 +73,14 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "
 
 def show_ledger(ledger: Ledger) -> None:
     """The balance sheet as text, to stdout."""
-    header = ("entity", "source rows", "in graph", "dead", "orphans", "nulls", "sampled", "verdict")
-    rows = [_entry_cells(entry) for entry in ledger.entries]
-    for line in aligned(header, rows, "_>>>>>>_"):
+    filtered = any(entry.filtered for entry in ledger.entries)
+    header = ["entity", "source rows", "in graph", "dead", "orphans", "nulls", "sampled", "verdict"]
+    rows = [list(_entry_cells(entry)) for entry in ledger.entries]
+    if filtered:
+        header.insert(6, "filtered")
+        for row, entry in zip(rows, ledger.entries, strict=True):
+            row.insert(6, f"{entry.filtered:,}")
+    for line in aligned(header, rows, "_>>>>>>>_" if filtered else "_>>>>>>_"):
         show(line)
     for difference in ledger.differences[:20]:
         show(f"  {difference.entity} {difference.key}: only in the {difference.where}") if (

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from geode_tui.catalog import Catalog, Table
+from geode_tui.catalog import Catalog, DataType, Table
 from geode_tui.errors import MappingError
+from geode_tui.mapping.expressions import (
+    compile_condition,
+    compile_expression,
+    compile_ordering,
+)
 from geode_tui.mapping.file import MappingFile, Place, nearest
-from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, Property, RelationshipRule
+from geode_tui.mapping.model import (
+    ROW,
+    Endpoint,
+    Join,
+    Mapping,
+    NodeRule,
+    Property,
+    RelationshipRule,
+)
 from geode_tui.mapping.types import possible_types
 
 
@@ -38,20 +51,30 @@ def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for number, rule in enumerate(mapping.nodes):
         place: Place = ("nodes", number)
-        if rule.label in seen:
-            what = f"label {rule.label} is already made of {seen[rule.label]}"
-            yield Problem((*place, "label"), what, "rename one of the two")
-        seen.setdefault(rule.label, str(rule.table))
+        if rule.id in seen:
+            what = f"label {rule.label} is already made of {seen[rule.id]}"
+            hint = "rename one of the two; or keep the label and give this rule a name of its own"
+            yield Problem((*place, "label"), what, hint)
+        seen.setdefault(rule.id, str(rule.table))
+        yield from _shared_label_problems(rule, place, mapping)
         yield from _node_problems(rule, place, catalog)
-    taken: set[tuple[str, str, str]] = set()
+    taken: set[str] = set()
     for number, relationship in enumerate(mapping.relationships):
         place = ("relationships", number)
-        identity = (relationship.type, relationship.start.node, relationship.end.node)
-        if identity in taken:
+        if relationship.id in taken:
             what = f"{relationship.id} stands twice"
             yield Problem((*place, "type"), what, "rename the type of one of the two")
-        taken.add(identity)
+        taken.add(relationship.id)
         yield from _relationship_problems(relationship, place, mapping, catalog)
+
+
+def _shared_label_problems(rule: NodeRule, place: Place, mapping: Mapping) -> Iterator[Problem]:
+    """Nodes of one label are found by one index: its rules have keys of the same names."""
+    first = next(other for other in mapping.nodes if other.label == rule.label)
+    if (first.key or (ROW,)) != (rule.key or (ROW,)):
+        what = f"{rule.id} and {first.id} both make {rule.label} nodes, with different keys"
+        hint = f"name the key's properties alike: {', '.join(first.key) or 'no key'}"
+        yield Problem((*place, "key"), what, hint)
 
 
 def _node_problems(rule: NodeRule, place: Place, catalog: Catalog) -> Iterator[Problem]:
@@ -59,26 +82,100 @@ def _node_problems(rule: NodeRule, place: Place, catalog: Catalog) -> Iterator[P
     if table is None:
         yield _unknown_table(rule, place, catalog)
         return
-    if table.kind not in ("table", "partitioned"):
-        yield Problem((*place, "table"), f"{table.name} is a {table.kind}", "map a table")
-        return
-    yield from _property_problems(rule.properties, place, table)
+    joined: dict[str, Table] = {}
+    for number, join in enumerate(rule.joins):
+        inner: Place = (*place, "joins", number)
+        other = catalog.table(join.table)
+        if join.name in joined:
+            yield Problem((*inner, "name"), f"join {join.name} stands twice", "rename one of them")
+        if other is None:
+            hint = nearest(str(join.table), (str(each.name) for each in catalog.tables))
+            yield Problem((*inner, "table"), f"no table {join.table}", hint)
+            continue
+        joined[join.name] = other
+        yield from _join_problems(join, inner, table, other)
+    yield from _property_problems(rule.properties, place, table, joined)
+    yield from _compiled(rule.where, (*place, "where"), table, compile_condition)
+    yield from _compiled(rule.keep_first, (*place, "keep_first"), table, compile_ordering)
+    yield from _label_by_problems(rule, place, table, joined)
     unnatural = _key_problem(rule, table)
     if unnatural:
-        yield Problem((*place, "key"), unnatural, "use the columns of a primary or unique key")
+        hint = "use the columns of a primary or unique key, or say which row to keep: keep_first"
+        yield Problem((*place, "key"), unnatural, hint)
+
+
+def _join_problems(join: Join, place: Place, table: Table, other: Table) -> Iterator[Problem]:
+    missing = False
+    for name, of, columns in (
+        ("columns", table, join.columns),
+        ("references", other, join.references),
+    ):
+        for column in columns:
+            if of.column(column) is None:
+                missing = True
+                yield _unknown_column(column, of, (*place, name))
+    if not missing and not _unique_in(other, join.references):
+        what = f"({', '.join(join.references)}) is no unique key of {other.name}"
+        hint = "at most one row may belong to each node: reference a primary or unique key"
+        yield Problem((*place, "references"), what, hint)
+
+
+def _label_by_problems(
+    rule: NodeRule, place: Place, table: Table, joined: dict[str, Table]
+) -> Iterator[Problem]:
+    by = rule.labels_by
+    if by is None:
+        return
+    inner = (*place, "labels_by")
+    of = joined.get(by.join) if by.join else table
+    if of is None:
+        yield Problem(
+            (*inner, "join"), f"{rule.id} has no join {by.join}", nearest(by.join, joined)
+        )
+    elif of.column(by.column) is None:
+        yield _unknown_column(by.column, of, (*inner, "column"))
+    if not by.labels:
+        yield Problem((*inner, "labels"), "no value gives a label", "write {value: Label}")
+
+
+def _compiled(
+    text: str, place: Place, table: Table, compiled: Callable[[str, Table], object]
+) -> Iterator[Problem]:
+    if not text:
+        return
+    try:
+        compiled(text, table)
+    except MappingError as error:
+        why = f": {error.why}" if error.why else ""
+        yield Problem(place, f"{error.what}{why}", error.next_step)
 
 
 def _key_problem(rule: NodeRule, table: Table) -> str:
+    """Why the rule's key does not identify a row, empty where it does or nobody can tell."""
     if not rule.key:
+        return f"{rule.id} keeps the first of each key, and has no key" if rule.keep_first else ""
+    items = [item for item in rule.properties if item.name in rule.key]
+    joined = next((item for item in items if item.join), None)
+    if joined is not None:
+        return f"{joined.name} is of a joined table and cannot be part of the key"
+    if rule.keep_first or table.kind not in ("table", "partitioned"):
         return ""
-    columns = {p.column for p in rule.properties if p.name in rule.key}
-    keys = [k for k in (table.primary_key, *table.unique_keys) if k is not None]
-    for key in keys:
+    columns = {item.column for item in items if not item.expression}
+    for key in (table.primary_key, *table.unique_keys):
+        if key is None or not set(key.columns) <= columns:
+            continue
         members = [table.column(name) for name in key.columns]
-        required = all(c is not None and not c.nullable for c in members)
-        if required and set(key.columns) == columns:
+        if all(column is not None and not column.nullable for column in members):
             return ""
     return f"({', '.join(rule.key)}) is no key of {table.name} without nulls"
+
+
+def _unique_in(table: Table, columns: tuple[str, ...]) -> bool:
+    """Whether at most one row has these values; of a view or query nobody can tell."""
+    if table.kind not in ("table", "partitioned"):
+        return True
+    keys = [key for key in (table.primary_key, *table.unique_keys) if key is not None]
+    return any(set(key.columns) <= set(columns) for key in keys)
 
 
 def _relationship_problems(
@@ -88,7 +185,8 @@ def _relationship_problems(
     if table is None:
         yield _unknown_table(rule, place, catalog)
         return
-    yield from _property_problems(rule.properties, place, table)
+    yield from _property_problems(rule.properties, place, table, {})
+    yield from _compiled(rule.where, (*place, "where"), table, compile_condition)
     for name, end in (("from", rule.start), ("to", rule.end)):
         yield from _end_problems(end, (*place, name), table, mapping, catalog)
 
@@ -107,25 +205,73 @@ def _end_problems(
     target = catalog.table(node.table)
     if target is None:
         return
-    for column in end.references:
-        if target.column(column) is None:
-            yield _unknown_column(column, target, (*place, "references"))
+    missing = [column for column in end.references if target.column(column) is None]
+    for column in missing:
+        yield _unknown_column(column, target, (*place, "references"))
+    own = node.table == table.name and end.columns == end.references
     if not end.columns and (node.table != table.name or node.key):
         yield Problem(place, "no columns", "name the columns that hold the other node's key")
+    elif not own and not missing:
+        yield from _reference_problems(end, place, node, target)
+
+
+def _reference_problems(
+    end: Endpoint, place: Place, node: NodeRule, target: Table
+) -> Iterator[Problem]:
+    by_key = {node_property.column for node_property in _key_properties(node)}
+    if not _unique_in(target, end.references) and not (
+        node.keep_first and by_key == set(end.references)
+    ):
+        what = f"({', '.join(end.references)}) is no unique key of {target.name}"
+        yield Problem((*place, "references"), what, "reference a primary or unique key")
+    if not node.key and not target.has_storage:
+        what = f"{node.id} nodes have no key, so no relationship can end at them"
+        hint = f"name the properties that identify a row of {target.name}: key: […]"
+        yield Problem((*place, "node"), what, hint)
+
+
+def _key_properties(rule: NodeRule) -> list[Property]:
+    return [item for item in rule.properties if item.name in rule.key]
 
 
 def _property_problems(
-    properties: tuple[Property, ...], place: Place, table: Table
+    properties: tuple[Property, ...], place: Place, table: Table, joined: dict[str, Table]
 ) -> Iterator[Problem]:
     for number, item in enumerate(properties):
-        inner = (*place, "properties", number)
-        column = table.column(item.column)
-        if column is None:
-            yield _unknown_column(item.column, table, (*inner, "column"))
-        elif item.type not in possible_types(column.type):
-            possible = ", ".join(possible_types(column.type))
-            what = f"{item.column} is {column.type.declared} and cannot become {item.type}"
+        inner: Place = (*place, "properties", number)
+        of = joined.get(item.join) if item.join else table
+        if of is None:
+            what = f"no join {item.join} for property {item.name}"
+            yield Problem((*inner, "join"), what, nearest(item.join, joined))
+            continue
+        column = of.column(item.column)
+        if item.column and column is None:
+            yield _unknown_column(item.column, of, (*inner, "column"))
+            continue
+        try:
+            data_type = property_type(item, of)
+        except MappingError as error:
+            why = f": {error.why}" if error.why else ""
+            yield Problem((*inner, "expression"), f"{error.what}{why}", error.next_step)
+            continue
+        if item.type not in possible_types(data_type):
+            possible = ", ".join(possible_types(data_type))
+            source = item.expression or item.column
+            what = f"{source} is {data_type.declared} and cannot become {item.type}"
             yield Problem((*inner, "type"), what, f"possible: {possible}")
+
+
+def property_type(item: Property, table: Table) -> DataType:
+    """The PostgreSQL type of a property's values, which come from `table`.
+
+    Raises MappingError when its expression does not compile or its column is not there.
+    """
+    if item.expression:
+        return compile_expression(item.expression, table).type
+    column = table.column(item.column)
+    if column is None:
+        raise MappingError(f"no column {item.column} in {table.name}")
+    return column.type
 
 
 def _unknown_table(rule: NodeRule | RelationshipRule, place: Place, catalog: Catalog) -> Problem:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Labels
 from dataclasses import dataclass, replace
 
+from geode_tui.catalog import Catalog
 from geode_tui.errors import MappingError
 from geode_tui.mapping.model import Mapping, NodeRule, Property, RelationshipRule, Rule
 from geode_tui.mapping.names import is_graph_name, unused
@@ -52,14 +53,22 @@ class History:
 
 
 def rename_label(mapping: Mapping, label: str, new: str) -> Mapping:
-    """Rename a label, at the ends of relationships too."""
+    """Rename the label of the rule with that id, at the ends of relationships too.
+
+    A label that another rule makes already cannot be taken: two rules share one by their names.
+    """
     _require_name(new, "label")
-    if new == label:
+    rule = mapping.node(label)
+    if rule is None:
+        raise MappingError(f"no rule makes {label} nodes")
+    if new == rule.label:
         return mapping
-    if mapping.node(new) is not None:
+    renamed = replace(rule, label=new)
+    if renamed.id != rule.id and mapping.node(renamed.id) is not None:
         raise MappingError(f"label {new} exists already", "", "choose another name")
-    nodes = tuple(replace(r, label=new) if r.label == label else r for r in mapping.nodes)
-    relationships = tuple(_relabelled(r, {label: new}) for r in mapping.relationships)
+    ids = {rule.id: renamed.id}
+    nodes = tuple(renamed if r is rule else r for r in mapping.nodes)
+    relationships = tuple(_relabelled(r, ids) for r in mapping.relationships)
     return replace(mapping, nodes=nodes, relationships=relationships)
 
 
@@ -114,68 +123,93 @@ def replace_rule(mapping: Mapping, old: Rule, new: Rule) -> Mapping:
     return replace(mapping, relationships=relationships)  # type: ignore[arg-type]
 
 
-def merge(fresh: Mapping, edited: Mapping) -> Mapping:
-    """A freshly inferred mapping with a person's names, types and choices kept.
+def merge(fresh: Mapping, edited: Mapping, catalog: Catalog) -> Mapping:
+    """A person's mapping with what is new in the source added and what is gone dropped.
 
-    Rules are matched by table (and, for relationships, their ends' columns), properties by
-    column. What is new in the source is added, what is gone is dropped.
+    `fresh` is what would be inferred from `catalog`. Names, conditions, expressions and choices
+    stay as the person left them; new tables, columns and foreign keys come as inferred.
     """
-    labels: dict[str, str] = {}
-    nodes = []
+    known = {rule.table for rule in edited.rules}
+    known |= {join.table for rule in edited.nodes for join in rule.joins}
+    there = {table.name for table in catalog.tables} | {query.table for query in edited.queries}
+    nodes = [_refreshed(rule, fresh, catalog) for rule in edited.nodes if rule.table in there]
+    ids = {rule.id: old.id for rule in fresh.nodes if (old := edited.node_of(rule.table))}
+    taken = {rule.id for rule in edited.nodes} | {rule.label for rule in edited.nodes}
     for rule in fresh.nodes:
-        old = edited.node_of(rule.table)
-        if old is not None:
-            labels[rule.label] = old.label
-            names = {item.column: item.name for item in old.properties}
-            properties = _merged(rule.properties, old.properties)
-            columns = [p.column for p in rule.properties if p.name in rule.key]
-            key = tuple(
-                names.get(c, next(p.name for p in properties if p.column == c)) for c in columns
-            )
-            rule = replace(
-                rule, label=old.label, key=key, properties=properties, include=old.include
-            )
-        nodes.append(rule)
-    relationships = tuple(
-        _merged_relationship(_relabelled(relationship, labels), edited)
-        for relationship in fresh.relationships
-    )
-    return replace(fresh, nodes=tuple(nodes), relationships=relationships)
+        if rule.table not in known:
+            ids[rule.id] = unused(rule.label, taken)
+            taken.add(ids[rule.id])
+            nodes.append(replace(rule, label=ids[rule.id]))
+    made = {rule.id for rule in nodes}
+    ours = [_refreshed_relationship(r, fresh, catalog) for r in edited.relationships]
+    ours = [r for r in ours if r.table in there and {r.start.node, r.end.node} <= made]
+    new = (_relabelled(r, ids) for r in fresh.relationships)
+    for relationship in new:
+        if (
+            {relationship.start.node, relationship.end.node} <= made
+            and not any(_same_reference(relationship, old) for old in edited.relationships)
+            and not _is_joined(relationship, edited)
+        ):
+            ours.append(_with_unused_type(relationship, ours))
+    return replace(edited, nodes=tuple(nodes), relationships=tuple(ours), database=fresh.database)
 
 
-def _merged_relationship(rule: RelationshipRule, edited: Mapping) -> RelationshipRule:
-    for old in edited.relationships:
-        same = old.table == rule.table and {old.start.columns, old.end.columns} == {
-            rule.start.columns,
-            rule.end.columns,
-        }
-        if same:
-            ends = (rule.start, rule.end)
-            start, end = ends if old.start.columns == rule.start.columns else ends[::-1]
-            return replace(
-                rule,
-                type=old.type,
-                start=start,
-                end=end,
-                key=old.key,
-                properties=_merged(rule.properties, old.properties),
-                include=old.include,
-            )
-    return rule
+def _refreshed(rule: NodeRule, fresh: Mapping, catalog: Catalog) -> NodeRule:
+    inferred = fresh.node_of(rule.table)
+    properties = _merged(inferred.properties if inferred else (), rule, catalog)
+    names = {item.name for item in properties}
+    if set(rule.key) <= names or inferred is None:
+        return replace(rule, properties=properties)
+    columns = [p.column for p in inferred.properties if p.name in inferred.key]
+    key = tuple(p.name for c in columns for p in properties if p.column == c and not p.join)
+    return replace(rule, properties=properties, key=key)
 
 
-def _merged(fresh: tuple[Property, ...], edited: tuple[Property, ...]) -> tuple[Property, ...]:
-    old = {item.column: item for item in edited}
-    taken = {item.name for item in edited}
-    made = []
+def _refreshed_relationship(
+    rule: RelationshipRule, fresh: Mapping, catalog: Catalog
+) -> RelationshipRule:
+    same = next((r for r in fresh.relationships if _same_reference(r, rule)), None)
+    return replace(rule, properties=_merged(same.properties if same else (), rule, catalog))
+
+
+def _same_reference(left: RelationshipRule, right: RelationshipRule) -> bool:
+    """Whether both rules are made of the same columns, whichever way they lead."""
+    ends = {left.start.columns, left.end.columns}
+    return left.table == right.table and ends == {right.start.columns, right.end.columns}
+
+
+def _is_joined(rule: RelationshipRule, mapping: Mapping) -> bool:
+    """Whether a person folded the table at one end into the node at the other."""
+    joins = {(node.table, join.table) for node in mapping.nodes for join in node.joins}
+    ends = [mapping.node(rule.start.node), mapping.node(rule.end.node)]
+    tables = {rule.table, *(node.table for node in ends if node)}
+    return any({owner, joined} <= tables for owner, joined in joins)
+
+
+def _with_unused_type(
+    rule: RelationshipRule, others: Sequence[RelationshipRule]
+) -> RelationshipRule:
+    ends = (rule.start.node, rule.end.node)
+    taken = {other.type for other in others if (other.start.node, other.end.node) == ends}
+    return replace(rule, type=unused(rule.type, taken))
+
+
+def _merged(fresh: tuple[Property, ...], rule: Rule, catalog: Catalog) -> tuple[Property, ...]:
+    """The rule's properties without those of columns that are gone, with those of new columns."""
+    table = catalog.table(rule.table)
+    kept = [
+        item
+        for item in rule.properties
+        if item.join or item.expression or table is None or table.column(item.column) is not None
+    ]
+    mapped = {item.column for item in rule.properties if not item.join}
+    taken = {item.name for item in kept}
     for item in fresh:
-        if item.column in old:
-            made.append(old[item.column])
-            continue
-        name = unused(item.name, taken)
-        taken.add(name)
-        made.append(replace(item, name=name))
-    return tuple(made)
+        if item.column not in mapped:
+            name = unused(item.name, taken)
+            taken.add(name)
+            kept.append(replace(item, name=name))
+    return tuple(kept)
 
 
 def _relabelled(rule: RelationshipRule, labels: Labels[str, str]) -> RelationshipRule:

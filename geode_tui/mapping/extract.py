@@ -2,50 +2,52 @@
 
 A row of an extract is, left to right: the key of the start and of the end (relationships only),
 the rule's properties, the fingerprint, the reason why the row cannot be carried (null: it can),
-and the cursor (the text of the columns by which the table is read in order).
+the label that a value of the row gives (only where the rule has `labels_by`), and the cursor (the
+text of the columns by which the table is read in order).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import batched
+from typing import Literal
 
 from sqlglot import exp
 
 from geode_tui.catalog import Catalog, Column, Table, TableName
 from geode_tui.errors import MappingError
+from geode_tui.mapping.ends import end_of, equal_pairs
 from geode_tui.mapping.infer import row_key
-from geode_tui.mapping.model import (
-    ROW,
-    Endpoint,
-    Mapping,
-    NodeRule,
-    Property,
-    RelationshipRule,
-    Rule,
+from geode_tui.mapping.model import ROW, Mapping, NodeRule, Property, RelationshipRule, Rule
+from geode_tui.mapping.relation import (
+    OWNER,
+    column_named,
+    is_null,
+    named,
+    not_null,
+    plain_source,
+    source_of,
+    table_named,
 )
-from geode_tui.mapping.types import (
-    Conversion,
-    Sql,
-    cast,
-    conversion,
-    field_text,
-    function,
-    text,
+from geode_tui.mapping.types import Conversion, Sql, cast, text
+from geode_tui.mapping.values import (
+    Value,
+    condition_on,
+    fingerprint,
+    guarded,
+    joined_tables,
+    key_values,
+    label_by,
+    marker,
+    place_value,
+    rejection,
+    rows_of,
+    rule_value,
+    value_of,
 )
 
-_OWNER = "t"
-
-
-@dataclass(frozen=True)
-class _Value:
-    """A graph value to select: its name, its SQL source, how it converts."""
-
-    name: str
-    source: Sql
-    how: Conversion
+Reading = Literal["key", "blocks", "stream"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Extract:
     """The SELECTs of one rule.
 
     `start_key`, `end_key` and `properties` name the value columns in order, `property_types`
-    their graph types; `cursor_columns` are the columns the table is read by, empty where it is
-    read by block. `leaves` are the tables that hold the blocks.
+    their graph types; `cursor_columns` are the columns the table is read by along its key.
+    `reading` says how it is read: along a key, by blocks of `leaves`, or as one stream.
     """
 
     rule: Rule
@@ -65,13 +67,20 @@ class Extract:
     property_types: tuple[str, ...]
     cursor_columns: tuple[str, ...]
     leaves: tuple[TableName, ...]
+    reading: Reading
+    labelled: bool
     _select: exp.Select = field(repr=False)
-    _present: Sql | None = field(repr=False)
+    _count: exp.Select = field(repr=False)
 
     @property
     def keyed(self) -> bool:
-        """Whether the table is read along a key (else by block)."""
-        return bool(self.cursor_columns)
+        """Whether the table is read along a key."""
+        return self.reading == "key"
+
+    @property
+    def sampled(self) -> bool:
+        """Whether blocks of the table can be sampled."""
+        return self.reading != "stream"
 
     @property
     def fingerprint_at(self) -> int:
@@ -82,6 +91,21 @@ class Extract:
     def property_slice(self) -> slice:
         """The positions of the properties in a row."""
         return slice(len(self.start_key) + len(self.end_key), self.fingerprint_at)
+
+    @property
+    def label_at(self) -> int | None:
+        """The position of the label that a value gives, None where the rule has no such label."""
+        return self.fingerprint_at + 2 if self.labelled else None
+
+    @property
+    def cursor_at(self) -> int:
+        """The position of the first text of the cursor."""
+        return self.fingerprint_at + 2 + self.labelled
+
+    @cached_property
+    def stream_sql(self) -> str:
+        """All rows, in no order."""
+        return self._select.sql("postgres")
 
     @cached_property
     def first_sql(self) -> str:
@@ -109,14 +133,14 @@ class Extract:
 
     def look_sql(self, cursor: Sequence[str]) -> str:
         """A plain SELECT of the source row at a cursor, for a person to run."""
-        query = exp.select("*").from_(_source_of(self.table))
+        query = exp.select("*").from_(source_of(self.table))
         shown = query.where(self._compare(exp.EQ)).transform(_literal_of, list(cursor))
         return shown.sql("postgres")
 
     def block_sql(self, leaf: TableName) -> str:
         """The rows of `leaf` in the blocks from `$1` to before `$2` (both `tid`)."""
-        query = self._select.from_(_source(leaf, only=True))
-        ctid = exp.column("ctid", table=_OWNER)
+        query = self._select.from_(plain_source(leaf, only=True))
+        ctid = exp.column("ctid", table=OWNER)
         low = exp.GTE(this=ctid, expression=exp.Cast(this=_parameter(1), to=_tid()))
         high = exp.LT(this=ctid.copy(), expression=exp.Cast(this=_parameter(2), to=_tid()))
         return query.where(low, high).sql("postgres")
@@ -134,17 +158,31 @@ class Extract:
 
     @cached_property
     def count_sql(self) -> str:
-        """One row: the rows of the table, and those that the rule makes something of."""
-        star = exp.Count(this=exp.Star())
-        made = (
-            star.copy()
-            if self._present is None
-            else exp.Filter(this=star.copy(), expression=exp.Where(this=self._present.copy()))
-        )
-        return exp.select(star, made).from_(_source_of(self.table)).sql("postgres")
+        """One row: the rows of the table, those that the rule makes something of, and those of
+        which an end is null."""
+        return self._count.sql("postgres")
+
+    @cached_property
+    def labels_sql(self) -> str:
+        """A row for each label that a value gives: the label and how many rows get it."""
+        label = exp.column("lb", table="s")
+        counted = exp.select(label, exp.Count(this=exp.Star())).from_(self._carried)
+        return counted.group_by(label.copy()).sql("postgres")
+
+    def present_sql(self, name: str) -> str:
+        """One number: the rows that can be carried in which a property is not null."""
+        position = len(self.start_key) + len(self.end_key) + self.properties.index(name)
+        value = exp.column(f"v{position}", table="s")
+        return exp.select(exp.Count(this=value)).from_(self._carried).sql("postgres")
+
+    @property
+    def _carried(self) -> exp.Expr:
+        rows = exp.select("*").from_(named(self._select.copy(), "r"))
+        reject = exp.Is(this=exp.column("reject", table="r"), expression=exp.Null())
+        return named(rows.where(reject), "s")
 
     def _ordered(self, query: exp.Select) -> exp.Select:
-        columns = [exp.column(c, table=_OWNER, quoted=True) for c in self.cursor_columns]
+        columns = [exp.column(c, table=OWNER, quoted=True) for c in self.cursor_columns]
         return query.order_by(*columns)
 
     def _compare(
@@ -155,7 +193,7 @@ class Extract:
         for number, name in enumerate(self.cursor_columns, start=after + 1):
             column = self.table.column(name)
             assert column is not None
-            columns.append(exp.column(name, table=_OWNER, quoted=True))
+            columns.append(exp.column(name, table=OWNER, quoted=True))
             values.append(cast(cast(_parameter(number), "text"), _cursor_type(column)))
         if len(columns) == 1:
             return operator(this=columns[0], expression=values[0])
@@ -167,215 +205,182 @@ class Extract:
 def compile_extract(rule: Rule, mapping: Mapping, catalog: Catalog) -> Extract:
     """Compile a rule to its SELECTs.
 
-    Raises MappingError when it names a table, column or type that the catalog does not have.
+    Raises MappingError when it names a table, column, type or expression that does not fit.
     """
-    table = _table(catalog, rule.table)
+    table = table_named(catalog, rule.table)
     if isinstance(rule, NodeRule):
-        return _node_extract(rule, table)
+        return _node_extract(rule, table, mapping, catalog)
     return _relationship_extract(rule, table, mapping, catalog)
 
 
-def key_conversions(rule: NodeRule, table: Table) -> tuple[tuple[str, Conversion], ...]:
-    """The names and conversions of a node rule's key properties."""
+def key_conversions(
+    rule: NodeRule, table: Table, mapping: Mapping
+) -> tuple[tuple[str, Conversion], ...]:
+    """The names and conversions of the properties that identify a rule's nodes."""
+    return tuple((value.name, value.how) for value in key_values(rule, table, mapping, OWNER))
+
+
+def _node_extract(rule: NodeRule, table: Table, mapping: Mapping, catalog: Catalog) -> Extract:
+    joined = joined_tables(rule, catalog)
+    values = [rule_value(item, rule, table, joined) for item in rule.included_properties]
     if not rule.key:
-        return ((ROW, _ROW_TEXT),)
-    found = []
-    for name in rule.key:
-        item = rule.property_named(name)
-        if item is None:
-            raise MappingError(f"the key of {rule.label} names {name}, which is no property")
-        found.append((name, _as_key(_conversion(item, table))))
-    return tuple(found)
-
-
-def _as_key(how: Conversion) -> Conversion:
-    """A key's conversion: NaN equals nothing in a graph, so no node could be found by it."""
-    if how.graph_type != "FLOAT":
-        return how
-    return replace(how, carried=lambda value: exp.NEQ(this=value.copy(), expression=_NAN.copy()))
-
-
-_NAN = cast(text("NaN"), "float8")
-
-
-def _node_extract(rule: NodeRule, table: Table) -> Extract:
-    values = [_value(item, table, item.name in rule.key) for item in rule.included_properties]
-    if not rule.key:
-        values.append(_Value(ROW, _row_place(table, _OWNER), _ROW_TEXT))
-    return _extract(rule, table, [], [], values, None, {})
+        values.append(place_value(table, OWNER))
+    if mapping.is_marked(rule):
+        values.append(marker(rule))
+    where = condition_on(rule.where, table, OWNER)
+    relation = rows_of(rule, table)
+    query = _selected([], [], values, table)
+    if rule.labels_by is not None:
+        query.select(_aliased("lb", label_by(rule, table, joined)), copy=False)
+    query.from_(relation, copy=False)
+    for join, (alias, other) in zip(rule.joins, joined.values(), strict=True):
+        on = equal_pairs(zip(join.references, join.columns, strict=True), other, alias, table)
+        query.join(source_of(other, alias), on=on, join_type="left", copy=False)
+    if rule.keep_first:
+        counted = _count_of(source_of(table), relation, None, None)
+    else:
+        counted = _count_of(source_of(table), None, where, None)
+        if where is not None:
+            query.where(where, copy=False)
+    reading = _reading(table, distinct=bool(rule.keep_first))
+    return _extract(rule, table, ([], [], values), query, counted, reading)
 
 
 def _relationship_extract(
     rule: RelationshipRule, table: Table, mapping: Mapping, catalog: Catalog
 ) -> Extract:
-    joins: dict[str, tuple[Table, Sql]] = {}
-    start = _end_values(rule.start, "a", table, mapping, catalog, joins)
-    end = _end_values(rule.end, "b", table, mapping, catalog, joins)
-    values = [_value(item, table, item.name in rule.key) for item in rule.included_properties]
+    ends = [end_of(rule.start, "a", table, mapping, catalog)]
+    ends.append(end_of(rule.end, "b", table, mapping, catalog))
+    start, end = ends[0].values, ends[1].values
+    values = [value_of(item, table, OWNER, item.name in rule.key) for item in _own(rule)]
     if rule.key == (ROW,):
-        values.append(_Value(ROW, _row_place(table, _OWNER), _ROW_TEXT))
+        values.append(place_value(table, OWNER))
+    owner = next((e.rule for e in ends if e.own and e.rule.keep_first), None)
+    relation = rows_of(owner, table) if owner else source_of(table)
+    query = _selected(start, end, values, table).from_(relation, copy=False)
+    for one in ends:
+        if one.join is not None:
+            query.join(one.join[0], on=one.join[1], join_type="left", copy=False)
     names = dict.fromkeys((*rule.start.columns, *rule.end.columns))
-    nullable = [name for name in names if _column(table, name).nullable]
-    present = exp.and_(*(_not_null(name) for name in nullable)) if nullable else None
-    return _extract(rule, table, start, end, values, present, joins)
+    nullable = [name for name in names if column_named(table, name).nullable]
+    possible = exp.and_(*(not_null(name) for name in nullable)) if nullable else None
+    kept = [condition_on(rule.where, table, OWNER), *(one.kept for one in ends)]
+    conditions = [condition for condition in (possible, *kept) if condition is not None]
+    made = exp.and_(*conditions) if conditions else None
+    if made is not None:
+        query.where(made, copy=False)
+    merged = any(one.rule.keep_first and not one.own for one in ends)
+    if merged:
+        query = _without_equals(query, start, end, rule, values, table)
+    if merged or owner:
+        counted = _count_of(source_of(table), named(query.copy(), "s"), None, possible)
+    else:
+        counted = _count_of(source_of(table), None, made, possible)
+    reading = _reading(table, distinct=merged or owner is not None)
+    return _extract(rule, table, (start, end, values), query, counted, reading)
+
+
+def _own(rule: RelationshipRule) -> tuple[Property, ...]:
+    for item in rule.included_properties:
+        if item.join:
+            raise MappingError(f"{rule.id}: property {item.name} is of a joined table")
+    return rule.included_properties
 
 
 def _extract(
     rule: Rule,
     table: Table,
-    start: list[_Value],
-    end: list[_Value],
-    values: list[_Value],
-    present: Sql | None,
-    joins: dict[str, tuple[Table, Sql]],
+    values: tuple[list[Value], list[Value], list[Value]],
+    query: exp.Select,
+    counted: exp.Select,
+    reading: Reading,
 ) -> Extract:
-    every = [*start, *end, *values]
-    cursor = _cursor_columns(table)
-    selected = [_aliased(f"v{n}", _guarded(value)) for n, value in enumerate(every)]
-    selected.append(_aliased("fp", _fingerprint(every)))
-    selected.append(_aliased("reject", _rejection(every, table)))
+    start, end, own = values
+    cursor = _cursor_columns(table) if reading == "key" else ()
     for number, column in enumerate(cursor):
-        name = exp.column(column.name, table=_OWNER, quoted=True)
-        selected.append(_aliased(f"k{number}", cast(name, "text")))
-    query = exp.select(*selected, copy=False).from_(_source_of(table), copy=False)
-    for alias, (target, condition) in joins.items():
-        source = _source_of(target, alias)
-        query = query.join(source, on=condition, join_type="left", copy=False)
-    if present is not None:
-        query = query.where(present, copy=False)
+        name = exp.column(column.name, table=OWNER, quoted=True)
+        query.select(_aliased(f"k{number}", cast(name, "text")), copy=False)
     return Extract(
         rule,
         table,
         tuple(v.name for v in start),
         tuple(v.name for v in end),
-        tuple(v.name for v in values),
-        tuple(v.how.graph_type for v in values),
+        tuple(v.name for v in own),
+        tuple(v.how.graph_type for v in own),
         tuple(column.name for column in cursor),
         table.leaves or (table.name,),
+        reading,
+        isinstance(rule, NodeRule) and rule.labels_by is not None,
         query,
-        present,
+        counted,
     )
 
 
-def _end_values(
-    end: Endpoint,
-    alias: str,
+def _reading(table: Table, distinct: bool) -> Reading:
+    if distinct or not table.has_storage:
+        return "stream"
+    return "key" if row_key(table) else "blocks"
+
+
+def _selected(
+    start: list[Value], end: list[Value], values: list[Value], table: Table
+) -> exp.Select:
+    every = [*start, *end, *values]
+    selected = [_aliased(f"v{n}", guarded(value)) for n, value in enumerate(every)]
+    selected.append(_aliased("fp", fingerprint(every)))
+    selected.append(_aliased("reject", rejection(every)))
+    return exp.select(*selected, copy=False)
+
+
+def _without_equals(
+    query: exp.Select,
+    start: list[Value],
+    end: list[Value],
+    rule: RelationshipRule,
+    values: list[Value],
     table: Table,
-    mapping: Mapping,
-    catalog: Catalog,
-    joins: dict[str, tuple[Table, Sql]],
-) -> list[_Value]:
-    """The key of the node at one end: our own columns where they hold it, else by a join."""
-    rule = mapping.node(end.node)
-    if rule is None:
-        raise MappingError(f"a relationship ends at {end.node}, which no rule makes")
-    target = _table(catalog, rule.table)
-    keys = key_conversions(rule, target)
-    if target.name == table.name and end.columns == end.references:
-        return [_Value(n, _key_source(rule, n, target, _OWNER), how) for n, how in keys]
-    pairs = dict(zip(end.references, end.columns, strict=True))
-    key_columns = [_column_of(rule, name) for name in rule.key]
-    if rule.key and set(key_columns) == set(pairs) and _same_types(pairs, target, table):
-        sources = [exp.column(pairs[c], table=_OWNER, quoted=True) for c in key_columns]
-        return [_Value(n, s, how) for (n, how), s in zip(keys, sources, strict=True)]
-    on = [
-        exp.EQ(
-            this=exp.column(reference, table=alias, quoted=True),
-            expression=_collated(_column(table, own), _column(target, reference)),
-        )
-        for reference, own in pairs.items()
-    ]
-    joins[alias] = (target, exp.and_(*on))
-    return [_Value(n, _key_source(rule, n, target, alias), how) for n, how in keys]
+) -> exp.Select:
+    """Of relationships that became equal because their ends did, one; orphans stay as they are."""
+    ends = len(start) + len(end)
+    identity: list[Sql] = [exp.column(f"v{n}", table="s") for n in range(ends)]
+    missing = exp.or_(*(is_null(column) for column in identity))
+    names = [value.name for value in values]
+    identity += [exp.column(f"v{ends + names.index(name)}", table="s") for name in rule.key]
+    if table.has_storage:
+        place = cast(exp.column("ctid", table=OWNER), "text")
+        query = query.select(_aliased("place", place))
+        identity.append(exp.Case().when(missing, exp.column("place", table="s")))
+    wanted = [exp.column(f"v{n}", table="s") for n in range(ends + len(values))]
+    wanted += [exp.column(name, table="s") for name in ("fp", "reject")]
+    return exp.select(*wanted).from_(named(query, "s")).distinct(*identity)
 
 
-# Types whose equal values are the same graph value; citext `Foo` equals `foo` and is another text.
-_ONE_SPELLING = frozenset(
-    {"bool", "int2", "int4", "int8", "oid", "uuid", "text", "varchar", "bpchar", "bytea", "date"}
-    | {"time", "timestamp", "timestamptz"}
-)
+def _count_of(
+    table: exp.Expr, made_rows: exp.Expr | None, made: Sql | None, possible: Sql | None
+) -> exp.Select:
+    """All rows, those that become something, those of which an end is null."""
+    every = _star()
+    nulls: Sql = exp.Literal.number(0)
+    if possible is not None:
+        nulls = _counted_where(exp.Not(this=exp.paren(possible.copy())))
+    if made_rows is not None:
+        some: Sql = exp.Subquery(this=exp.select(_star()).from_(made_rows.copy()))
+    else:
+        some = every.copy() if made is None else _counted_where(made.copy())
+    return exp.select(every, some, nulls).from_(table)
 
 
-def _same_types(pairs: dict[str, str], target: Table, table: Table) -> bool:
-    return all(
-        _one_spelling(_column(target, reference), _column(table, own))
-        for reference, own in pairs.items()
-    )
+def _star() -> Sql:
+    return exp.Count(this=exp.Star())
 
 
-def _one_spelling(reference: Column, own: Column) -> bool:
-    """Whether equal values of the two columns are the same graph value."""
-    left, right = reference.type.resolved(), own.type.resolved()
-    exact = left.kind == "enum" or (left.kind == "base" and left.name in _ONE_SPELLING)
-    deterministic = reference.deterministic and own.deterministic
-    return exact and deterministic and left.declared == right.declared
-
-
-def _collated(own: Column, reference: Column) -> Sql:
-    """Our column, compared as PostgreSQL compares it for the foreign key."""
-    column = exp.column(own.name, table=_OWNER, quoted=True)
-    if own.collation == reference.collation or not reference.collation:
-        return column
-    schema, name = TableName.parse(reference.collation)
-    collation = exp.column(name, table=schema, quoted=True)
-    return exp.paren(exp.Collate(this=column, expression=collation))
-
-
-def _key_source(rule: NodeRule, name: str, target: Table, alias: str) -> Sql:
-    if name == ROW:
-        return _row_place(target, alias)
-    return exp.column(_column_of(rule, name), table=alias, quoted=True)
-
-
-def _column_of(rule: NodeRule, name: str) -> str:
-    item = rule.property_named(name)
-    assert item is not None
-    return item.column
-
-
-def _row_place(table: Table, alias: str) -> Sql:
-    """The text of a row's place, unique in the table: leaf and ctid."""
-    ctid = cast(exp.column("ctid", table=alias), "text")
-    if not table.leaves:
-        return ctid
-    leaf = cast(exp.column("tableoid", table=alias), "text")
-    return exp.DPipe(this=exp.DPipe(this=leaf, expression=text("/")), expression=ctid)
-
-
-_ROW_TEXT = Conversion("STRING", lambda v: v.copy(), None, lambda v: v.copy())
-
-
-def _value(item: Property, table: Table, in_key: bool = False) -> _Value:
-    source = exp.column(_column(table, item.column).name, table=_OWNER, quoted=True)
-    how = _conversion(item, table)
-    return _Value(item.name, source, _as_key(how) if in_key else how)
-
-
-def _conversion(item: Property, table: Table) -> Conversion:
-    column = _column(table, item.column)
-    try:
-        return conversion(column.type, item.type)
-    except ValueError as error:
-        raise MappingError(f"{table.name}.{item.column}: {error}") from error
-
-
-def _table(catalog: Catalog, name: TableName) -> Table:
-    table = catalog.table(name)
-    if table is None:
-        raise MappingError(f"no table {name} in the source")
-    return table
-
-
-def _column(table: Table, name: str) -> Column:
-    column = table.column(name)
-    if column is None:
-        raise MappingError(f"no column {name} in {table.name}")
-    return column
+def _counted_where(condition: Sql) -> Sql:
+    return exp.Filter(this=_star(), expression=exp.Where(this=condition))
 
 
 def _cursor_columns(table: Table) -> tuple[Column, ...]:
     key = row_key(table)
-    return tuple(_column(table, name) for name in key.columns) if key else ()
+    return tuple(column_named(table, name) for name in key.columns) if key else ()
 
 
 def _cursor_type(column: Column) -> str:
@@ -383,81 +388,6 @@ def _cursor_type(column: Column) -> str:
     resolved = column.type.resolved()
     plain = resolved.kind == "base" and resolved.name in ("bpchar", "varchar", "numeric")
     return resolved.name if plain else resolved.declared
-
-
-def _guarded(value: _Value) -> Sql:
-    if value.how.carried is None:
-        return value.how.value(value.source)
-    return exp.Case().when(value.how.carried(value.source), value.how.value(value.source))
-
-
-def _fingerprint(values: list[_Value]) -> Sql:
-    """The first 48 bits of the SHA-256 of all values' canonical text (never negative)."""
-    framed = [field_text(v.how.canonical(_present_only(v))) for v in values if v.name != ROW]
-    joined = _concatenated(framed)
-    digest = function("sha256", function("convert_to", joined, text("UTF8")))
-    first = function("left", function("encode", digest, text("hex")), exp.Literal.number(12))
-    bits = cast(exp.paren(exp.DPipe(this=text("x"), expression=first)), "bit(48)")
-    return cast(bits, "bigint")
-
-
-# A function of PostgreSQL takes at most 100 arguments; a table may have 1,600 columns.
-_ARGUMENTS = 90
-
-
-def _concatenated(parts: Sequence[Sql]) -> Sql:
-    groups = [function("concat", text(""), *some) for some in batched(parts, _ARGUMENTS)]
-    if len(groups) == 1:
-        return groups[0]
-    return _concatenated(groups) if groups else text("")
-
-
-def _present_only(value: _Value) -> Sql:
-    """The source, null where the value cannot be carried (its digest would raise)."""
-    if value.how.carried is None:
-        return value.source
-    return exp.paren(exp.Case().when(value.how.carried(value.source), value.source.copy()))
-
-
-def _rejection(values: list[_Value], table: Table) -> Sql:
-    reasons = []
-    for value in values:
-        if value.how.carried is None:
-            continue
-        bad = exp.Not(this=exp.paren(value.how.carried(value.source)))
-        shown = function("left", cast(value.source, "text"), exp.Literal.number(60))
-        message = exp.DPipe(
-            this=text(f"{value.name}: no {value.how.graph_type} holds "), expression=shown
-        )
-        reasons.append(exp.Case().when(bad, message))
-    if not reasons:
-        return cast(exp.Null(), "text")
-    groups = [
-        function("nullif", function("concat_ws", text("; "), *some), text(""))
-        for some in batched(reasons, _ARGUMENTS)
-    ]
-    if len(groups) == 1:
-        return groups[0]
-    return function("nullif", function("concat_ws", text("; "), *groups), text(""))
-
-
-def _source(name: TableName, alias: str = _OWNER, only: bool = False) -> exp.Table:
-    source = exp.table_(name.name, db=name.schema, quoted=True)
-    source.set("alias", exp.TableAlias(this=exp.to_identifier(alias)))
-    if only:
-        source.set("only", True)
-    return source
-
-
-def _source_of(table: Table, alias: str = _OWNER) -> exp.Table:
-    """The table alone, without the rows of tables that inherit from it: they are of their own."""
-    return _source(table.name, alias, only=table.kind == "table")
-
-
-def _not_null(name: str) -> Sql:
-    column = exp.column(name, table=_OWNER, quoted=True)
-    # Not IS NOT NULL: a composite value whose fields are all null is a value.
-    return exp.NullSafeNEQ(this=column, expression=exp.Null())
 
 
 def _aliased(alias: str, value: Sql) -> Sql:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
 from geode_tui.catalog import Catalog, Column, ForeignKey, Key, Table, TableName
@@ -34,6 +34,7 @@ def infer(catalog: Catalog) -> Mapping:
             rule = _node(table, labels)
             labels.add(rule.label)
             nodes[table.name] = rule
+    _inherit(nodes, catalog)
     taken: dict[tuple[str, str], set[str]] = {}
     relationships: list[RelationshipRule] = []
     for table in tables:
@@ -41,6 +42,35 @@ def infer(catalog: Catalog) -> Mapping:
         for relationship in made:
             relationships.append(_unique_type(relationship, taken))
     return Mapping(tuple(nodes.values()), tuple(relationships), catalog.server.database)
+
+
+def _inherit(nodes: dict[TableName, NodeRule], catalog: Catalog) -> None:
+    """Give the nodes of a table the labels of the tables it inherits from.
+
+    Only where its key has the same columns: the parent's key identifies no row of the child.
+    """
+    for name, rule in nodes.items():
+        ancestors = [nodes[parent] for parent in _ancestors(name, catalog) if parent in nodes]
+        labels = tuple(
+            parent.label for parent in ancestors if parent.key and parent.key == rule.key
+        )
+        if labels:
+            tables = ", ".join(str(parent.table) for parent in ancestors if parent.label in labels)
+            because = f"{rule.because}; inherits from {tables}"
+            nodes[name] = replace(rule, labels=labels, because=because)
+
+
+def _ancestors(name: TableName, catalog: Catalog) -> Iterator[TableName]:
+    """The tables that a table inherits from, the nearest first."""
+    seen: set[TableName] = set()
+    waiting = [name]
+    while waiting:
+        table = catalog.table(waiting.pop(0))
+        for parent in table.inherits if table else ():
+            if parent not in seen:
+                seen.add(parent)
+                waiting.append(parent)
+                yield parent
 
 
 def row_key(table: Table) -> Key | None:

@@ -74,7 +74,12 @@ class Backfill:
         Raises StopRequested between two chunks, GeodeTuiError when source or target fail.
         """
         self._set_state("reading")
-        chunks = self._keyed_chunks if self.entity.extract.keyed else self._block_chunks
+        ways = {
+            "key": self._keyed_chunks,
+            "blocks": self._block_chunks,
+            "stream": self._streamed_chunks,
+        }
+        chunks = ways[self.entity.extract.reading]
         pending: asyncio.Task[_Chunk | None] | None = None
         source = chunks(reader)
         try:
@@ -141,6 +146,15 @@ class Backfill:
                 yield _Chunk(self._number, None, place, rows, False, False)
                 self._number += 1
 
+    async def _streamed_chunks(self, reader: Reader) -> AsyncIterator[_Chunk]:
+        """Chunks of the rows of a view or query, always from the beginning."""
+        sql = self.entity.extract.stream_sql
+        limit = max(1, min(CHUNK_ROWS, CHUNK_BYTES // self.entity.bytes_per_row))
+        self.progress.worker(self.worker, f"reading {self.entity.id}")
+        async for rows in reader.stream(sql, rows=limit):
+            yield _Chunk(self._number, None, ("row", str(self._number)), rows, False, False)
+            self._number += 1
+
     async def _fetch(self, reader: Reader, sql: str, *arguments: Any) -> list[Record]:
         self.progress.worker(self.worker, f"reading {self.entity.id} {self._number}")
         return await reader.fetch(sql, *arguments)
@@ -186,10 +200,12 @@ class Backfill:
         values = [entity.values(row) for row in good]
         shape = entity.shape
         if isinstance(shape, NodeShape):
-            result = self.target.write_nodes(NodeBatch(shape, values, self.uid), repeated)
+            labels = [entity.label(row) for row in good] if shape.by_value else []
+            batch = NodeBatch(shape, values, self.uid, labels)
+            result = self.target.write_nodes(batch, repeated)
         else:
-            batch = RelationshipBatch(shape, values, self.uid)
-            result = self.target.write_relationships(batch, repeated)
+            edges = RelationshipBatch(shape, values, self.uid)
+            result = self.target.write_relationships(edges, repeated)
             letters += [self._orphan(good[place], shape) for place in result.orphans]
         letters += [self._letter(good[r.position], r.error_class, r.reason) for r in result.refused]
         if result.rows + len(letters) != len(rows):

@@ -408,7 +408,7 @@ class Engine:
             if isinstance(shape, RelationshipShape):
                 await asyncio.to_thread(target.delete_relationships, shape, record.uid)
             else:
-                await asyncio.to_thread(target.delete_nodes, shape.label, record.uid)
+                await asyncio.to_thread(target.delete_nodes, shape, record.uid)
             self._journal.forget_entity(record.number, entity.id)
             self._progress.add(Meter(entity.id, entity.kind, entity.estimate))
 
@@ -468,7 +468,7 @@ def _require_empty(target: Target, plan: Plan) -> None:
     """Refuse a graph that already holds nodes of our labels: nobody could tell them apart."""
     for entity in plan.nodes:
         assert isinstance(entity.shape, NodeShape)
-        there = target.count_nodes(entity.shape.label)
+        there = target.count_nodes(entity.shape)
         if there:
             raise UsageError(
                 f"{target.place} already holds {there:,} {entity.shape.label} nodes",
@@ -481,7 +481,7 @@ def _require_whole(target: Target, plan: Plan, done: dict[str, int]) -> None:
     """Refuse to go on with a graph that is not the one we wrote: it would stay in pieces."""
     for entity in plan.nodes:
         assert isinstance(entity.shape, NodeShape)
-        there, written = target.count_nodes(entity.shape.label), done.get(entity.id, 0)
+        there, written = target.count_nodes(entity.shape), done.get(entity.id, 0)
         if there < written:
             raise UsageError(
                 f"{target.place} holds {there:,} {entity.shape.label} nodes, the run wrote"

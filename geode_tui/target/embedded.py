@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import grafeo
 
 from geode_tui.errors import ConnectError, GeodeTuiError, UsageError
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, RUN
+from geode_tui.mapping.model import FINGERPRINT, OF, RUN
 from geode_tui.target.model import (
     Key,
     NodeBatch,
@@ -92,18 +93,22 @@ class EmbeddedGraph:
 
     def prepare(self, nodes: Sequence[NodeShape]) -> list[str]:
         """Index, then constraint: a constraint alone makes every insert a scan."""
-        present = {row["name"] for row in self.query("SHOW CONSTRAINTS")}
+        indexes = {row["name"] for row in self.query("SHOW INDEXES")}
+        constraints = {row["name"] for row in self.query("SHOW CONSTRAINTS")}
+        # Nodes of another rule get this label too, and their keys are not of our table.
+        given = {label for shape in nodes for label in (*shape.labels, *shape.by_value)}
         ran = []
         for shape in nodes:
             fields = ", ".join(gql.member("n", name) for name in shape.key)
             pattern = gql.node_with("n", shape.label)
             name = self._constraint_name(shape)
-            if f"{name}_u" in present:
-                continue
-            ran.append(f"CREATE INDEX {gql.quoted(name)} FOR {pattern} ON ({fields})")
-            ran.append(
-                f"CREATE CONSTRAINT {gql.quoted(name + '_u')} FOR {pattern} ON ({fields}) UNIQUE"
-            )
+            if name not in indexes and f"{name}_u" not in constraints:
+                indexes.add(name)
+                ran.append(f"CREATE INDEX {gql.quoted(name)} FOR {pattern} ON ({fields})")
+            if shape.label not in given and f"{name}_u" not in constraints:
+                constraints.add(f"{name}_u")
+                unique = gql.quoted(f"{name}_u")
+                ran.append(f"CREATE CONSTRAINT {unique} FOR {pattern} ON ({fields}) UNIQUE")
         for statement in ran:
             self._execute(statement)
         return ran
@@ -112,8 +117,26 @@ class EmbeddedGraph:
         """Write nodes in one transaction; rows the graph refuses are told apart one by one."""
         names = (*batch.shape.properties, FINGERPRINT)
         rows = [_filled(names, row, batch.run) for row in batch.rows]
+        if not batch.by_value:
+            return self._write_labelled(batch.shape, rows, None, repeated)
+        written, refused = 0, []
+        for label in dict.fromkeys(batch.by_value):
+            places = [place for place, own in enumerate(batch.by_value) if own == label]
+            some = [rows[place] for place in places]
+            result = self._write_labelled(batch.shape, some, label, repeated)
+            written += result.rows
+            refused += [replace(r, position=places[r.position]) for r in result.refused]
+        return Written(written, (), tuple(refused))
+
+    def _write_labelled(
+        self, shape: NodeShape, rows: list[dict[str, Any]], label: str | None, repeated: bool
+    ) -> Written:
+        """Write nodes that all get the same labels."""
+        labels = [shape.label, *shape.labels]
+        if label is not None and label not in labels:
+            labels.append(label)
         write = self._merge_nodes if repeated else self._create_nodes
-        return self._each_or_all(rows, lambda part: write(batch.shape, part))
+        return self._each_or_all(rows, lambda part: write(shape, labels, part))
 
     def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
         """Write relationships in one transaction; a row whose end is not there is an orphan."""
@@ -139,9 +162,19 @@ class EmbeddedGraph:
         )
         return Written(written.rows + there, tuple(orphans), refused)
 
-    def count_nodes(self, label: str) -> int:
-        """How many nodes have the label."""
-        return self._number(f"MATCH {gql.node_with('n', label)} RETURN count(n) AS c")
+    def count_nodes(self, shape: NodeShape) -> int:
+        """How many nodes there are of the shape, told apart from others with its label."""
+        return self._number(f"MATCH {_node('n', shape)} RETURN count(n) AS c")
+
+    def count_labelled(self, shape: NodeShape, label: str) -> int:
+        """How many nodes of the shape have a further label."""
+        condition = f"n:{gql.quoted(label)}"
+        return self._number(f"MATCH {_node('n', shape)} WHERE {condition} RETURN count(n) AS c")
+
+    def count_present(self, shape: NodeShape, name: str) -> int:
+        """How many nodes of the shape have a property that is not null."""
+        value = gql.member("n", name)
+        return self._number(f"MATCH {_node('n', shape)} RETURN count({value}) AS c")
 
     def count_relationships(self, shape: RelationshipShape) -> int:
         """How many relationships of the type lead from the start's label to the end's."""
@@ -156,8 +189,7 @@ class EmbeddedGraph:
         """How many keys are on more than one node."""
         keys = gql.returned("n", shape.key, "k")
         return self._number(
-            f"MATCH {gql.node_with('n', shape.label)} WITH {keys}, count(n) AS c "
-            "WHERE c > 1 RETURN count(*) AS c"
+            f"MATCH {_node('n', shape)} WITH {keys}, count(n) AS c WHERE c > 1 RETURN count(*) AS c"
         )
 
     def duplicate_relationships(self, shape: RelationshipShape) -> int:
@@ -202,19 +234,19 @@ class EmbeddedGraph:
             found[row["i"]].append(_properties(row["r"]))
         return found
 
-    def present_fingerprints(self, label: str, fingerprints: Sequence[int]) -> set[int]:
-        """Those of the fingerprints that some node of the label has (a scan)."""
+    def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that some node of the shape has (a scan)."""
         wanted = set(fingerprints)
         statement = (
-            f"MATCH {gql.node_with('n', label)} WHERE {gql.member('n', FINGERPRINT)} IN $marks "
+            f"MATCH {_node('n', shape)} WHERE {gql.member('n', FINGERPRINT)} IN $marks "
             f"RETURN DISTINCT {gql.member('n', FINGERPRINT)} AS mark"
         )
         return {row["mark"] for row in self.query_with(statement, {"marks": list(wanted)})}
 
-    def delete_nodes(self, label: str, run: str) -> int:
-        """Remove the nodes of a label that a run wrote, with their relationships."""
+    def delete_nodes(self, shape: NodeShape, run: str) -> int:
+        """Remove the nodes of a shape that a run wrote, with their relationships."""
         self._ids.forget()
-        return self._delete(gql.node_with("n", label), "n", run, "DETACH DELETE n")
+        return self._delete(_node("n", shape), "n", run, "DETACH DELETE n")
 
     def delete_relationships(self, shape: RelationshipShape, run: str) -> int:
         """Remove the relationships of a shape that a run wrote."""
@@ -248,11 +280,13 @@ class EmbeddedGraph:
         with _told("cannot close the graph"):
             self._database.close()
 
-    def _create_nodes(self, shape: NodeShape, rows: list[dict[str, Any]]) -> None:
-        ids = self._graph.batch_create_nodes_with_props(shape.label, rows)
+    def _create_nodes(
+        self, shape: NodeShape, labels: list[str], rows: list[dict[str, Any]]
+    ) -> None:
+        ids = self._graph.batch_create_nodes_with_props(labels, rows)
         self._ids.add(shape, rows, ids)
 
-    def _merge_nodes(self, shape: NodeShape, rows: list[dict[str, Any]]) -> None:
+    def _merge_nodes(self, shape: NodeShape, labels: list[str], rows: list[dict[str, Any]]) -> None:
         pattern = [(name, f"row.k{n}") for n, name in enumerate(shape.key)]
         keyed = [
             {"p": row} | {f"k{n}": row[name] for n, name in enumerate(shape.key)} for row in rows
@@ -260,6 +294,10 @@ class EmbeddedGraph:
         statement = (
             f"UNWIND $rows AS row MERGE {gql.node_with('n', shape.label, pattern)} SET n = row.p"
         )
+        for label in labels[1:]:
+            statement += f" SET n:{gql.quoted(label)}"
+        for label in (label for label in shape.by_value if label not in labels):
+            statement += f" REMOVE n:{gql.quoted(label)}"
         list(self._graph.execute(statement, {"rows": keyed}))
 
     def _create_edges(self, edges: list[Any]) -> None:
@@ -338,7 +376,7 @@ class EmbeddedGraph:
     ) -> Iterator[tuple[tuple[Any, ...], int]]:
         """The relationships of a rule that leave a node, with their identity and id."""
         for end, edge_id in self._graph.get_node_edges(start, "out", [shape.type]):
-            if shape.end.label not in self._graph.get_node(end).labels:
+            if not _is_of(self._graph.get_node(end), shape.end):
                 continue
             own = self._graph.get_edge(edge_id).properties() if shape.key else {}
             yield (start, end, *_hashable(own.get(name) for name in shape.key)), edge_id
@@ -452,10 +490,21 @@ def _matched(variable: str, shape: NodeShape, prefix: str) -> str:
     return gql.node_with(variable, shape.label, fields)
 
 
+def _node(variable: str, shape: NodeShape) -> str:
+    """The pattern of a shape's nodes: their label, and whose they are where it is shared."""
+    fields = [(OF, gql.literal(shape.of))] if OF in shape.key else []
+    return gql.node_with(variable, shape.label, fields)
+
+
+def _is_of(node: Any, shape: NodeShape) -> bool:
+    if shape.label not in node.labels:
+        return False
+    return OF not in shape.key or node.properties().get(OF) == shape.of
+
+
 def _pattern(shape: RelationshipShape) -> str:
-    start = gql.node_with("a", shape.start.label)
-    end = gql.node_with("b", shape.end.label)
-    return f"{start}{gql.relationship_with('r', shape.type)}{end}"
+    middle = gql.relationship_with("r", shape.type)
+    return f"{_node('a', shape.start)}{middle}{_node('b', shape.end)}"
 
 
 @contextlib.contextmanager

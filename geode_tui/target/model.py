@@ -24,12 +24,19 @@ class TargetFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeShape:
-    """A label with its key and all properties that nodes of it get (graph names)."""
+    """A label with its key and all properties that nodes of it get (graph names).
+
+    `labels` are further labels of every node, `by_value` those that some nodes get. `of` is the
+    value of the property `_of` where several rules share a label, else empty.
+    """
 
     label: str
     key: tuple[str, ...]
     properties: tuple[str, ...]
     types: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    by_value: tuple[str, ...] = ()
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,16 @@ class RelationshipShape:
 
 @dataclass(frozen=True, slots=True)
 class NodeBatch:
-    """Nodes to write: `rows` hold the values of `shape.properties`, then the fingerprint."""
+    """Nodes to write: `rows` hold the values of `shape.properties`, then the fingerprint.
+
+    `by_value` holds for each row the further label that a value of it gives, None for none; it is
+    empty where the shape has no such labels.
+    """
 
     shape: NodeShape
     rows: Sequence[Row]
     run: str
+    by_value: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +129,16 @@ class Target(Protocol):
         """Write relationships in one transaction; a row whose end is not there is an orphan."""
         ...
 
-    def count_nodes(self, label: str) -> int:
-        """How many nodes have the label."""
+    def count_nodes(self, shape: NodeShape) -> int:
+        """How many nodes there are of the shape, told apart from others with its label."""
+        ...
+
+    def count_labelled(self, shape: NodeShape, label: str) -> int:
+        """How many nodes of the shape have a further label."""
+        ...
+
+    def count_present(self, shape: NodeShape, name: str) -> int:
+        """How many nodes of the shape have a property that is not null."""
         ...
 
     def count_relationships(self, shape: RelationshipShape) -> int:
@@ -147,12 +167,12 @@ class Target(Protocol):
         """For each start key, end key and own key: the properties of the relationships there."""
         ...
 
-    def present_fingerprints(self, label: str, fingerprints: Sequence[int]) -> set[int]:
-        """Those of the fingerprints that some node of the label has (a scan)."""
+    def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that some node of the shape has (a scan)."""
         ...
 
-    def delete_nodes(self, label: str, run: str) -> int:
-        """Remove the nodes of a label that a run wrote, with their relationships."""
+    def delete_nodes(self, shape: NodeShape, run: str) -> int:
+        """Remove the nodes of a shape that a run wrote, with their relationships."""
         ...
 
     def delete_relationships(self, shape: RelationshipShape, run: str) -> int:

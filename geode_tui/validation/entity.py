@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from geode_tui.catalog import Catalog
 from geode_tui.mapping.extract import Extract, compile_extract
-from geode_tui.mapping.model import ROW, Mapping, NodeRule, Rule
+from geode_tui.mapping.model import OF, ROW, Mapping, NodeRule, Rule
 from geode_tui.target.model import Key, NodeShape, RelationshipShape
-from geode_tui.validation.ledger import EntryKind
 
 Record = Any
 """A row of an extract (`asyncpg.Record` or a tuple)."""
@@ -33,7 +32,7 @@ class Entity:
         return self.rule.id
 
     @property
-    def kind(self) -> EntryKind:
+    def kind(self) -> Literal["node", "relationship"]:
         """Whether it makes nodes or relationships."""
         return "node" if isinstance(self.rule, NodeRule) else "relationship"
 
@@ -45,7 +44,13 @@ class Entity:
 
     def cursor(self, row: Record) -> tuple[str, ...]:
         """The cursor at a row of the extract."""
-        return tuple(row[self.extract.fingerprint_at + 2 :])
+        return tuple(row[self.extract.cursor_at :])
+
+    def label(self, row: Record) -> str | None:
+        """The label that a value of the row gives, None where none does."""
+        place = self.extract.label_at
+        label: str | None = None if place is None else row[place]
+        return label
 
     def rejected(self, row: Record) -> str | None:
         """Why a row cannot be carried, None when it can."""
@@ -91,14 +96,14 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     extract = compile_extract(rule, mapping, catalog)
     estimate = extract.table.estimated_rows
     if isinstance(rule, NodeRule):
-        return Entity(rule, extract, _node_shape(rule), estimate)
+        return Entity(rule, extract, node_shape(rule, mapping), estimate)
     start, end = mapping.node(rule.start.node), mapping.node(rule.end.node)
     assert start is not None
     assert end is not None
     shape = RelationshipShape(
         rule.type,
-        _node_shape(start),
-        _node_shape(end),
+        node_shape(start, mapping),
+        node_shape(end, mapping),
         rule.key,
         extract.properties,
         extract.property_types,
@@ -107,9 +112,20 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     return Entity(rule, extract, shape, estimate)
 
 
-def _node_shape(rule: NodeRule) -> NodeShape:
+def node_shape(rule: NodeRule, mapping: Mapping) -> NodeShape:
+    """How nodes of a rule look in the graph."""
     carried = [(item.name, item.type) for item in rule.included_properties]
     if not rule.key:
         carried.append((ROW, "STRING"))
-    names, types = tuple(name for name, _ in carried), tuple(kind for _, kind in carried)
-    return NodeShape(rule.label, mapping.key_names(rule), names, types)
+    marked = mapping.is_marked(rule)
+    if marked:
+        carried.append((OF, "STRING"))
+    return NodeShape(
+        rule.label,
+        mapping.key_names(rule),
+        tuple(name for name, _ in carried),
+        tuple(kind for _, kind in carried),
+        tuple(dict.fromkeys(label for label in rule.labels if label != rule.label)),
+        tuple(dict.fromkeys(label for _, label in rule.labels_by.labels)) if rule.labels_by else (),
+        rule.id if marked else "",
+    )

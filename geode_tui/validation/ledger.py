@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-EntryKind = Literal["node", "relationship"]
+EntryKind = Literal["node", "relationship", "label", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,10 @@ class Entry:
 
     A label balances when `source_rows` = `in_graph` + `dead`. A relationship balances when the
     rows with both ends set, `source_rows`, = `in_graph` + `orphans` + `dead`; `nulls` are rows
-    where an end is null, of which none is expected in the graph. `duplicates` are keys or
+    where an end is null, of which none is expected in the graph. `filtered` are rows that the
+    mapping leaves out: by a condition, or as a second row with the same key. A `label` entry is
+    about nodes that get a further label by a value, a `join` entry about nodes that hold a joined
+    row. `duplicates` are keys or
     relationships that are there more than once, `misplaced` relationships of the type between
     the wrong labels. `source_sql` and `target_gql` are the two queries that anyone can run.
     """
@@ -27,6 +30,7 @@ class Entry:
     dead: int = 0
     orphans: int = 0
     nulls: int = 0
+    filtered: int = 0
     duplicates: int = 0
     misplaced: int = 0
     sampled: int = 0

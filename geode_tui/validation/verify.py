@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, ROW, RelationshipRule
+from geode_tui.mapping.model import FINGERPRINT, OF, ROW, NodeRule, RelationshipRule
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
 from geode_tui.validation.digest import same_value
 from geode_tui.validation.entity import Entity, Record
@@ -56,15 +56,17 @@ async def take_ledger(
         entry = await _count(reader, target, entity, left_out.get(entity.id, LeftOut()))
         sampled, found = await _compare_sample(reader, target, entity, same_snapshot)
         entries.append(replace(entry, sampled=sampled, differing=len(found)))
+        entries += await _further(reader, target, entity)
         differences += found[:SHOWN_DIFFERENCES]
-    misplaced = await _misplaced(target, entities, entries)
+    counted = {entry.id: entry for entry in entries if entry.kind in ("node", "relationship")}
+    misplaced = await _misplaced(target, entities, [counted[entity.id] for entity in entities])
     entries = [replace(entry, misplaced=misplaced.get(entry.id, 0)) for entry in entries]
     return Ledger(tuple(entries), tuple(differences), fence, time.time())
 
 
 async def _count(reader: RowReader, target: Target, entity: Entity, left_out: LeftOut) -> Entry:
     sql = entity.extract.count_sql
-    total, made = (await reader.fetch(sql))[0]
+    total, made, nulls = (await reader.fetch(sql))[0]
     in_graph, duplicates, statement = await asyncio.to_thread(_count_graph, target, entity)
     return Entry(
         entity.id,
@@ -74,7 +76,8 @@ async def _count(reader: RowReader, target: Target, entity: Entity, left_out: Le
         in_graph,
         left_out.dead,
         left_out.orphans,
-        total - made,
+        nulls,
+        total - made - nulls,
         duplicates,
         source_sql=sql,
         target_gql=statement,
@@ -84,14 +87,88 @@ async def _count(reader: RowReader, target: Target, entity: Entity, left_out: Le
 def _count_graph(target: Target, entity: Entity) -> tuple[int, int, str]:
     shape = entity.shape
     if isinstance(shape, NodeShape):
-        statement = f"MATCH {gql.node_with('n', shape.label)} RETURN count(n)"
-        return target.count_nodes(shape.label), target.duplicate_nodes(shape), statement
+        statement = f"MATCH {_pattern('n', shape)} RETURN count(n)"
+        return target.count_nodes(shape), target.duplicate_nodes(shape), statement
     statement = (
-        f"MATCH {gql.node_with('a', shape.start.label)}"
+        f"MATCH {_pattern('a', shape.start)}"
         f"{gql.relationship_with('r', shape.type)}"
-        f"{gql.node_with('b', shape.end.label)} RETURN count(r)"
+        f"{_pattern('b', shape.end)} RETURN count(r)"
     )
     return target.count_relationships(shape), target.duplicate_relationships(shape), statement
+
+
+def _pattern(variable: str, shape: NodeShape) -> str:
+    """A shape's nodes, told apart from those of other rules with the same label."""
+    fields = [(OF, gql.literal(shape.of))] if OF in shape.key else []
+    return gql.node_with(variable, shape.label, fields)
+
+
+async def _further(reader: RowReader, target: Target, entity: Entity) -> list[Entry]:
+    """What else a node should have: the labels that values give, the rows joined to it."""
+    if not isinstance(entity.rule, NodeRule):
+        return []
+    return [
+        *await _label_entries(reader, target, entity, entity.rule),
+        *await _join_entries(reader, target, entity, entity.rule),
+    ]
+
+
+async def _label_entries(
+    reader: RowReader, target: Target, entity: Entity, rule: NodeRule
+) -> list[Entry]:
+    shape = entity.shape
+    assert isinstance(shape, NodeShape)
+    if not shape.by_value:
+        return []
+    sql = entity.extract.labels_sql
+    expected = {label: count for label, count in await reader.fetch(sql)}
+    entries = []
+    for label in shape.by_value:
+        if label == shape.label or label in shape.labels:
+            continue  # every node of the rule has it
+        there = await asyncio.to_thread(target.count_labelled, shape, label)
+        statement = f"MATCH {_pattern('n', shape)} WHERE n:{gql.quoted(label)} RETURN count(n)"
+        entries.append(
+            Entry(
+                f"{entity.id}:{label}",
+                "label",
+                str(rule.table),
+                expected.get(label, 0),
+                there,
+                source_sql=sql,
+                target_gql=statement,
+            )
+        )
+    return entries
+
+
+async def _join_entries(
+    reader: RowReader, target: Target, entity: Entity, rule: NodeRule
+) -> list[Entry]:
+    shape = entity.shape
+    assert isinstance(shape, NodeShape)
+    entries = []
+    for join in rule.joins:
+        item = next((p for p in rule.included_properties if p.join == join.name), None)
+        if item is None:
+            continue
+        sql = entity.extract.present_sql(item.name)
+        expected = (await reader.fetch(sql))[0][0]
+        there = await asyncio.to_thread(target.count_present, shape, item.name)
+        value = gql.member("n", item.name)
+        statement = f"MATCH {_pattern('n', shape)} RETURN count({value})"
+        entries.append(
+            Entry(
+                f"{entity.id}.{item.name}",
+                "join",
+                str(join.table),
+                expected,
+                there,
+                source_sql=sql,
+                target_gql=statement,
+            )
+        )
+    return entries
 
 
 async def _misplaced(
@@ -136,7 +213,7 @@ async def _sample(reader: RowReader, entity: Entity) -> list[Record]:
     """Rows that the graph must hold: some that can be carried, from all over the table."""
     estimate = entity.estimate or 0
     percent = None
-    if estimate > 10 * SAMPLE_ROWS and entity.extract.table.kind != "materialized view":
+    if estimate > 10 * SAMPLE_ROWS and entity.extract.sampled:
         percent = min(100.0, 100 * 4 * SAMPLE_ROWS / estimate)
     rows = await reader.fetch(entity.extract.sample_sql(percent), SAMPLE_ROWS)
     return [row for row in rows if entity.rejected(row) is None and _ends_known(entity, row)]
@@ -235,7 +312,7 @@ async def _compare_content(
     rows = await _sample(reader, entity)
     marks = [row[entity.extract.fingerprint_at] for row in rows]
     assert isinstance(entity.shape, NodeShape)
-    there = await asyncio.to_thread(target.present_fingerprints, entity.shape.label, marks)
+    there = await asyncio.to_thread(target.present_fingerprints, entity.shape, marks)
     missing = [row for row, mark in zip(rows, marks, strict=True) if mark not in there]
     return len(rows), [Difference(entity.id, entity.key_text(r), "source", ()) for r in missing]
 

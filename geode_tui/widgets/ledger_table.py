@@ -24,12 +24,23 @@ def equation(entry: Entry) -> str:
     """The entry as a sum: `source 1,000 = nodes 998 + dead 2`; `≠` where it does not add up."""
     sign = "≠" if entry.missing else "="
     if entry.kind == "node":
-        return f"source {rows(entry.source_rows)} {sign} nodes {rows(entry.in_graph)}{_dead(entry)}"
+        return (
+            f"source {rows(entry.source_rows)}{_filtered(entry)} {sign} "
+            f"nodes {rows(entry.in_graph)}{_dead(entry)}"
+        )
+    if entry.kind == "label":
+        return f"rows with the value {rows(entry.source_rows)} {sign} nodes {rows(entry.in_graph)}"
+    if entry.kind == "join":
+        return f"rows joined {rows(entry.source_rows)} {sign} nodes with it {rows(entry.in_graph)}"
     nulls = f" ({rows(entry.nulls)} null, none expected)" if entry.nulls else ""
     return (
-        f"foreign keys {rows(entry.source_rows)}{nulls} {sign} "
+        f"foreign keys {rows(entry.source_rows)}{nulls}{_filtered(entry)} {sign} "
         f"relationships {rows(entry.in_graph)} + orphans {rows(entry.orphans)}{_dead(entry)}"
     )
+
+
+def _filtered(entry: Entry) -> str:
+    return f" ({rows(entry.filtered)} filtered)" if entry.filtered else ""
 
 
 def _dead(entry: Entry) -> str:
