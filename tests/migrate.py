@@ -36,13 +36,13 @@ class Migrated:
         return [letter for letter in letters if entity in (None, letter.entity)]
 
 
-def read_catalog(dsn: str) -> Catalog:
-    """The catalog of a database, as the product reads it."""
+def read_catalog(dsn: str, mapping: Mapping | None = None) -> Catalog:
+    """The catalog of a database, as the product reads it; with the queries of a mapping."""
 
     async def read() -> Catalog:
         source = await Source.connect(dsn)
         try:
-            return await source.catalog()
+            return await source.described(await source.catalog(), mapping.queries if mapping else ())
         finally:
             await source.close()
 

@@ -189,6 +189,7 @@ class Engine:
 
     async def _assess(self, record: RunRecord, source: Source, mapping: Mapping) -> Plan:
         catalog = await source.catalog(record.schemas)
+        catalog = await source.described(catalog, mapping.queries)
         check(MappingFile(mapping), catalog)
         self._judge(record, assess(mapping, catalog))
         plan = make_plan(mapping, catalog)
@@ -356,10 +357,10 @@ class Engine:
 
     def _judge(self, record: RunRecord, findings: Sequence[Finding]) -> None:
         self._journal.set_findings(record.number, findings)
-        blocking = [f for f in findings if f.severity == "action"]
+        blocking = [f for f in findings if f.blocks]
         for finding in findings:
-            if finding.severity != "information":
-                level: Level = "error" if finding.severity == "action" else "warning"
+            if finding.severity != "information" and not finding.waived:
+                level: Level = "error" if finding.blocks else "warning"
                 self._tell(level, f"{finding.subject}: {finding.message}")
         if blocking:
             first = blocking[0]

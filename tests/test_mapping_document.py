@@ -1,0 +1,48 @@
+"""docs/mapping.md: its worked example is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from geode_tui.mapping import file
+from geode_tui.mapping.file import parse
+from tests.conftest import MakeDatabase, run_now
+from tests.independent_comparison import compare
+from tests.migrate import migrate
+
+_PAGE = (Path(__file__).parent.parent / "docs" / "mapping.md").read_text(encoding="utf-8")
+
+
+def _block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", _PAGE, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def _table_of_the_page() -> dict[str, tuple[int, int, int]]:
+    """The rows of the table below `in graph | filtered`."""
+    rows = _PAGE.split("| entity | rows | in graph | filtered |\n|---|---|---|---|\n")[1]
+    cells = [line.strip("|\n ").split(" | ") for line in rows.split("\n\n")[0].splitlines()]
+    return {entity: (int(a), int(b), int(c)) for entity, a, b, c in cells}
+
+
+def test_the_worked_example_gives_what_the_page_says(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Schema, mapping and result of the page, run: the ledger is the page's table."""
+    dsn = make_database(_block("sql"))
+    migrated = migrate(dsn, tmp_path, parse(_block("yaml"), "mapping.md").mapping)
+    ledger = migrated.runner.ledger
+    assert ledger is not None
+    assert ledger.balanced
+    told = {e.id: (e.source_rows, e.in_graph, e.filtered) for e in ledger.entries}
+    assert told == _table_of_the_page()
+    assert run_now(compare(dsn, migrated.graph_file, None, migrated.mapping_file)).equal
+
+
+def test_the_page_names_every_field_of_the_file() -> None:
+    """A field that the reader knows is explained."""
+    fields = file._NODE_FIELDS | file._RELATIONSHIP_FIELDS | file._PROPERTY_FIELDS
+    missing = [field for field in sorted(fields) if f"`{field}`" not in _PAGE]
+    assert missing == []
