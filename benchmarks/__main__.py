@@ -1,4 +1,5 @@
 """`python -m benchmarks [rows]`: how fast, in how much memory, and does the screen stay awake.
+`python -m benchmarks introspection [tables] [rounds]` does so for the reading of a wide schema.
 
 Every way of moving the same rows runs in a process of its own, one after the other, on the same
 demo database. Figures are of the backfill alone: indexes are made before, the ledger after.
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import introspection
 from geode_tui.demo import EmbeddedPostgres
 
 SMALL_ROWS = 100_000
@@ -21,6 +23,8 @@ LARGE_ROWS = 1_000_000
 
 def main() -> int:
     """Measure and print."""
+    if sys.argv[1:2] == ["introspection"]:
+        return introspection.main(sys.argv[2:])
     large = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE_ROWS
     with (
         tempfile.TemporaryDirectory(prefix="geode-bench-") as folder,

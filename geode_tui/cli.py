@@ -79,17 +79,28 @@ def build_parser() -> argparse.ArgumentParser:
 
     inspect = _verb(verbs, "inspect", "print a source's catalog", _inspect)
     _source(inspect)
+    inspect.add_argument(
+        "--profile", action="store_true", help="add the statistics of each column, without values"
+    )
     _json(inspect)
 
     map_ = _verb(verbs, "map", "infer a mapping and write its file", _map)
     _source(map_)
     map_.add_argument("--output", required=True, metavar="FILE", help="the mapping's file, or -")
     map_.add_argument("--merge", action="store_true", help="keep the edits in an existing file")
+    map_.add_argument("--suggest", action="store_true", help="write nothing, list suggestions")
+    map_.add_argument("--apply", action="append", metavar="ID", help="apply a suggestion (repeat)")
+    map_.add_argument("--apply-sure", action="store_true", help="apply every sure suggestion")
     _json(map_)
 
     assess = _verb(verbs, "assess", "print what to know before a run", _assess)
     _source(assess)
     _mapping(assess)
+    assess.add_argument("--count", action="store_true", help="count the rows concerned: scans")
+    waiver = "CODE SUBJECT"
+    assess.add_argument("--waive", action="append", metavar=waiver, help="accept a finding")
+    assess.add_argument("--reason", metavar="TEXT", help="why it is accepted")
+    assess.add_argument("--unwaive", action="append", metavar=waiver, help="take a waiver back")
     _json(assess)
 
     migrate = _verb(verbs, "migrate", "run a migration to the end of verify", _migrate)
@@ -123,6 +134,12 @@ def build_parser() -> argparse.ArgumentParser:
     runs.add_argument("action", nargs="?", choices=("show",), help="one run, whole")
     runs.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
     _json(runs)
+
+    schema = _verb(verbs, "schema", "compare two mappings, and their graphs", _schema)
+    schema.add_argument("action", choices=("diff",), help="what differs, and the steps between")
+    schema.add_argument("old", metavar="OLD", help="the mapping of the graph that is there")
+    schema.add_argument("new", metavar="NEW", help="the mapping that it should have")
+    _json(schema)
 
     query = _verb(verbs, "query", "run one GQL statement, for a look", _query)
     _target(query)
@@ -158,7 +175,7 @@ def _source(parser: argparse.ArgumentParser) -> None:
         "--source",
         metavar="DSN",
         default="",
-        help="PostgreSQL DSN or profile; empty: PG* variables",
+        help="PostgreSQL DSN, profile, or FILE.sql; empty: PG* variables",
     )
     parser.add_argument("--schema", action="append", metavar="S", help="only this schema (repeat)")
 
@@ -249,6 +266,12 @@ def _runs(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.journal import runs
 
     return runs(arguments)
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.schema import schema
+
+    return schema(arguments)
 
 
 def _query(arguments: argparse.Namespace) -> int:

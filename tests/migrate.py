@@ -42,7 +42,8 @@ def read_catalog(dsn: str, mapping: Mapping | None = None) -> Catalog:
     async def read() -> Catalog:
         source = await Source.connect(dsn)
         try:
-            return await source.described(await source.catalog(), mapping.queries if mapping else ())
+            catalog = await source.catalog()
+            return await source.described(catalog, mapping.queries if mapping else ())
         finally:
             await source.close()
 

@@ -26,6 +26,7 @@ from geode_tui.errors import (
     EXIT_OK,
     EXIT_USAGE,
 )
+from geode_tui.mapping.assess import CODES
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.profiles import Profile, save_profile
 from tests.command_line import PROGRAM, SECONDS, CommandLine, Finished, execute
@@ -78,6 +79,7 @@ def shop(line: CommandLine, shop_dsn: str) -> Shop:
         "inspect": line.run_here("inspect", *source),
         "map": line.run("map", *source, "--output", "mapping.yaml"),
         "assess": line.run_here("assess", *source, *mapping),
+        "schema": line.run_here("schema", "diff", *_renamed(line.folder)),
         "migrate": line.run("migrate", *source, *target, *mapping),
         "validate": line.run("validate", *source, *target, *mapping),
         "status": line.run("status"),
@@ -98,9 +100,10 @@ def documents(line: CommandLine, shop: Shop, shop_dsn: str) -> Shop:
     other.folder.mkdir()
     shutil.copy(line.folder / "mapping.yaml", other.folder)
     return {
-        "inspect": line.run_here("inspect", *source),
+        "inspect": line.run_here("inspect", *source, "--profile"),
         "map": line.run_here("map", *source, "--output", "again.yaml"),
         "assess": line.run_here("assess", *source, *mapping),
+        "schema": line.run_here("schema", "diff", *_renamed(line.folder), "--json"),
         "migrate": other.run_here("migrate", *source, "--target", "json.grafeo", *mapping),
         "validate": line.run_here("validate", *source, "--target", "shop.grafeo", *mapping),
         "status": line.run_here("status", "--json"),
@@ -111,8 +114,15 @@ def documents(line: CommandLine, shop: Shop, shop_dsn: str) -> Shop:
     }
 
 
+def _renamed(folder: Path) -> tuple[str, str]:
+    """The shop's mapping, and one with another label in it."""
+    text = (folder / "mapping.yaml").read_text()
+    (folder / "renamed.yaml").write_text(re.sub(r"\bUser\b", "Person", text))
+    return "mapping.yaml", "renamed.yaml"
+
+
 VERBS = (
-    *("inspect", "map", "assess", "migrate", "validate"),
+    *("inspect", "map", "assess", "schema", "migrate", "validate"),
     *("status", "runs", "runs show", "query", "info"),
 )
 
@@ -229,6 +239,7 @@ def test_no_headless_verb_loads_the_interface(line: CommandLine, shop: Shop, sho
         ["inspect", *source],
         ["map", *source, "--output", "-"],
         ["assess", *both[:4]],
+        ["schema", "diff", "mapping.yaml", "mapping.yaml"],
         ["validate", *both],
         ["migrate", *both[:5], "without.grafeo"],
         ["status"],
@@ -322,7 +333,7 @@ def test_merge_keeps_edits_and_adds_what_is_new(
     dsn = make_database(CUSTOMERS)
     file = tmp_path / "mapping.yaml"
     assert main(["map", "--source", dsn, "--output", str(file)]) == EXIT_OK
-    text = file.read_text().replace("label: Customer", "label: Person")
+    text = re.sub(r"(label|node): Customer\b", r"\1: Person", file.read_text())
     file.write_text(text.replace("type: DATE}", "type: DATE, include: false}"))
     make_more = "ALTER TABLE customer ADD email text; CREATE TABLE shelf (id int PRIMARY KEY);"
     execute(dsn, make_more)
@@ -343,7 +354,7 @@ def test_merge_keeps_edits_and_adds_what_is_new(
         "born": False,
         "email": True,
     }
-    assert [rule["to"]["label"] for rule in merged["relationships"]] == ["Person"]
+    assert [rule["to"]["node"] for rule in merged["relationships"]] == ["Person"]
     assert main(["assess", "--source", dsn, "--mapping", str(file)]) == EXIT_OK
 
 
@@ -357,6 +368,92 @@ def test_a_mapping_goes_to_stdout_on_request(
     assert [rule["label"] for rule in yaml.safe_load(out)["nodes"]] == ["Customer", "Purchase"]
     assert err == ""
     assert main(["map", "--source", dsn, "--output", "-", "--json"]) == EXIT_USAGE
+
+
+# -- assess -------------------------------------------------------------------------------------
+
+
+def test_a_waiver_is_kept_in_the_mapping_and_taken_back(
+    make_database: MakeDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An accepted finding is listed last with its reason; a wrong name is told the right one."""
+    dsn = make_database("CREATE TABLE audit (at int)")
+    file = tmp_path / "m.yaml"
+    assert main(["map", "--source", dsn, "--output", str(file)]) == EXIT_OK
+    arguments = ["assess", "--source", dsn, "--mapping", str(file)]
+    assert main([*arguments, "--waive", "no_key public.audit"]) == EXIT_USAGE
+    assert main([*arguments, "--waive", "no_kye public.audit", "--reason", "x"]) == EXIT_USAGE
+    assert "did you mean no_key public.audit?" in capsys.readouterr().err
+    assert main([*arguments, "--waive", "no_key public.audit", "--reason", "a log"]) == EXIT_OK
+    out, err = capsys.readouterr()
+    assert "waived  no_key public.audit\n" in out
+    assert "    waived because: a log\n" in out
+    assert "0 action · 0 risk · 1 information · 1 waived" in err
+    waivers = [{"code": "no_key", "subject": "public.audit", "reason": "a log"}]
+    assert yaml.safe_load(file.read_text())["waivers"] == waivers
+    assert main([*arguments, "--unwaive", "no_key public.audit"]) == EXIT_OK
+    assert "waivers" not in yaml.safe_load(file.read_text())
+
+
+def test_counted_rows_are_evidence(
+    make_database: MakeDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`assess --count` says how many rows would become dead letters, and shows them by SQL."""
+    dsn = make_database(CUSTOMERS + "UPDATE customer SET born = 'infinity' WHERE id < 3;")
+    file = str(tmp_path / "m.yaml")
+    assert main(["map", "--source", dsn, "--output", file]) == EXIT_OK
+    assert main(["assess", "--source", dsn, "--mapping", file, "--count"]) == EXIT_OK
+    out, err = capsys.readouterr()
+    assert "risk  date_out_of_range public.customer.born\n" in out
+    assert "    seen: born date: 2 infinity of 20 rows counted\n" in out
+    assert "        SELECT t.* FROM ONLY public.customer t WHERE NOT (" in out
+    assert "counting public.customer (1 of 2)\n" in err
+
+
+def test_a_ddl_file_is_a_source_without_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A schema can be mapped and assessed before anybody has the database."""
+    schema, file = tmp_path / "schema.sql", str(tmp_path / "m.yaml")
+    schema.write_text(CUSTOMERS.split("INSERT")[0])
+    source = ["--source", str(schema)]
+    assert main(["inspect", *source, "--json"]) == EXIT_OK
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert [table["name"] for table in tables] == ["customer", "purchase"]
+    assert main(["map", *source, "--output", file]) == EXIT_OK
+    assert main(["assess", *source, "--mapping", file]) == EXIT_OK
+    assert "never_analyzed" not in capsys.readouterr().out
+    target = ["--target", str(tmp_path / "t.grafeo"), "--mapping", file]
+    for refused in (
+        ["assess", *source, "--mapping", file, "--count"],
+        ["inspect", *source, "--profile"],
+        ["migrate", *source, *target],
+        ["validate", *source, *target],
+    ):
+        assert main(refused) == EXIT_USAGE
+        assert "is a file: it has no rows to" in capsys.readouterr().err
+    with Path(file).open("a") as mapping:
+        mapping.write("queries:\n- {name: some, sql: SELECT 1 AS one}\n")
+    assert main(["assess", *source, "--mapping", file]) == EXIT_USAGE
+    assert "query some cannot be read from a file" in capsys.readouterr().err
+
+
+def test_statistics_are_printed_without_values(
+    make_database: MakeDatabase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`inspect --profile` counts; the values themselves are data and stay where they are."""
+    dsn = make_database(
+        "CREATE TABLE person (id int PRIMARY KEY, name text);"
+        "INSERT INTO person SELECT n, 'Ann Example' FROM generate_series(1, 10) n; ANALYZE;"
+    )
+    for arguments in ([], ["--json"]):
+        assert main(["inspect", "--source", dsn, "--profile", *arguments]) == EXIT_OK
+        out = capsys.readouterr().out
+        assert "Ann Example" not in out
+        if not arguments:
+            assert re.search(r"^public.person.name +text +0.0% +±1 +12$", out, re.MULTILINE)
+    [_, name] = json.loads(out)["tables"][0]["columns"]
+    assert name["statistics"] == {"null_share": 0.0, "distinct": 1, "width": 12}
 
 
 # -- profiles, graphs, folders ------------------------------------------------------------------
@@ -568,8 +665,8 @@ def test_each_positional_is_documented() -> None:
         verb: re.findall(rf"^`geode-tui {verb}(.*)`$", text, re.MULTILINE)[0]
         for verb, text in chapters.items()
     }
-    takes = {verb: usage for verb, usage in usages.items() if re.search(r"RUN|GQL", usage)}
-    assert set(takes) == {"resume", "status", "runs", "query"}
+    takes = {verb: usage for verb, usage in usages.items() if re.search(r"RUN|GQL|OLD", usage)}
+    assert set(takes) == {"resume", "status", "runs", "query", "schema"}
 
 
 def _keys_of(document: Any, *path: str | int) -> set[str]:
@@ -583,11 +680,19 @@ DOCUMENTS: dict[str, Callable[[Shop], set[str]]] = {
     "server": lambda d: _keys_of(d["inspect"].json, "server"),
     "table": lambda d: _keys_of(d["inspect"].json, "tables", 0),
     "column": lambda d: _keys_of(d["inspect"].json, "tables", 0, "columns", 0),
+    "statistics": lambda d: _keys_of(d["inspect"].json, "tables", 0, "columns", 0, "statistics"),
+    "check": lambda d: _keys_of(_table(d, "reviews"), "checks", 0),
+    "index": lambda d: _keys_of(_table(d, "users"), "indexes", 0),
     "key": lambda d: _keys_of(_table(d, "users"), "primary_key"),
     "foreign key": lambda d: _keys_of(_table(d, "users"), "foreign_keys", 0),
     "mapping": lambda d: _keys_of(d["map"].json),
     "label": lambda d: _keys_of(d["map"].json, "labels", 0),
     "relationship": lambda d: _keys_of(d["map"].json, "relationships", 0),
+    "end": lambda d: _keys_of(d["map"].json, "relationships", 0, "from"),
+    "property": lambda d: _keys_of(d["map"].json, "labels", 0, "properties", 0),
+    "mapping difference": lambda d: _keys_of(d["schema"].json),
+    "change": lambda d: _keys_of(d["schema"].json, "changes", 0),
+    "step": lambda d: _keys_of(d["schema"].json, "steps", 0),
     "finding": lambda d: _keys_of(d["assess"].json, 0),
     "ledger": lambda d: _keys_of(d["validate"].json),
     "entry": lambda d: _keys_of(d["validate"].json, "entries", 0),
@@ -605,6 +710,41 @@ DOCUMENTS: dict[str, Callable[[Shop], set[str]]] = {
 def test_the_keys_of_a_json_document_are_the_documented_ones(documents: Shop, name: str) -> None:
     """Scripts may rely on the keys of docs/cli.md: all are there and no others."""
     assert DOCUMENTS[name](documents) == _documented_keys(name)
+
+
+def test_each_finding_is_documented_by_its_code() -> None:
+    """docs/cli.md says what each code means, and names no others."""
+    text = DOCUMENTATION.read_text(encoding="utf-8")
+    chapter = text.split("\n## Findings\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", chapter, re.MULTILINE)) == CODES
+
+
+def test_the_keys_of_triggers_and_suggestions_are_the_documented_ones(
+    make_database: MakeDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So it is for what the shop has not."""
+    dsn = make_database("""
+        CREATE TABLE customer (id int PRIMARY KEY);
+        CREATE TABLE purchase (id int PRIMARY KEY, customer_id int);
+        INSERT INTO customer SELECT generate_series(1, 9);
+        INSERT INTO purchase SELECT n, n FROM generate_series(1, 9) n;
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER t AFTER INSERT ON customer EXECUTE FUNCTION f();
+    """)
+    assert main(["inspect", "--source", dsn, "--json"]) == EXIT_OK
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert set(tables[0]["triggers"][0]) == _documented_keys("trigger")
+
+    file = str(tmp_path / "m.yaml")
+    arguments = ["map", "--source", dsn, "--output", file]
+    assert main([*arguments, "--suggest", "--json"]) == EXIT_OK
+    [suggestion] = json.loads(capsys.readouterr().out)
+    assert set(suggestion) == _documented_keys("suggestion")
+    assert not Path(file).exists()
+    assert main([*arguments, "--apply", "reference nothing"]) == EXIT_USAGE
+    assert main([*arguments, "--apply", suggestion["id"]]) == EXIT_OK
+    [made] = yaml.safe_load(Path(file).read_text())["relationships"]
+    assert made["to"]["node"] == "Customer"
 
 
 def test_the_keys_of_differences_and_dead_letters_are_the_documented_ones(

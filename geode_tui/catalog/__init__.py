@@ -15,22 +15,33 @@ from geode_tui.catalog.model import (
     TableName,
     Trigger,
 )
-from geode_tui.catalog.profile import ColumnProfile, FanOut, Inclusion, Profile
+from geode_tui.catalog.profile import (
+    ColumnProfile,
+    ColumnValues,
+    FanOut,
+    Inclusion,
+    Orphans,
+    Profile,
+    Widths,
+)
 
 __all__ = [
     "Catalog",
     "Check",
     "Column",
     "ColumnProfile",
+    "ColumnValues",
     "DataType",
     "FanOut",
     "ForeignKey",
     "Inclusion",
     "Index",
     "Key",
+    "Orphans",
     "Profile",
     "ServerFacts",
     "Table",
     "TableName",
     "Trigger",
+    "Widths",
 ]

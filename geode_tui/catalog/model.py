@@ -70,7 +70,7 @@ class DataType:
     plain name (`numeric`); `base` what a domain, an array or a range is made of, else None;
     `labels` the values of an enum; `precision` and `scale` are those of a numeric, else None;
     `fields` the names and types of a composite's fields; `extension` names the extension that the
-    type belongs to, empty where it belongs to none.
+    type belongs to, empty where it belongs to none; `checks` are the conditions of a domain.
     """
 
     declared: str
@@ -82,6 +82,7 @@ class DataType:
     scale: int | None = None
     fields: tuple[tuple[str, DataType], ...] = ()
     extension: str = ""
+    checks: tuple[Check, ...] = ()
 
     def resolved(self) -> DataType:
         """The type under all domains."""
@@ -93,7 +94,8 @@ class Column:
     """A column of a table.
 
     `generated` is the expression of a generated column, else None; `collation` the quoted name of
-    the collation, empty where it has none; `deterministic` whether equal texts are the same text.
+    the collation, empty where it has none; `deterministic` whether equal texts are the same text;
+    `readable` whether the connected role may SELECT it.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Column:
     comment: str = ""
     collation: str = ""
     deterministic: bool = True
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class Check:
 class Index:
     """An index; `columns` are those it is led by (empty strings stand for expressions).
 
-    `predicate` is the condition of a partial index, else empty.
+    `predicate` is the condition of a partial index, else empty; `valid` is false where building it
+    failed, so that it promises nothing.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Index:
     unique: bool = False
     method: str = "btree"
     predicate: str = ""
+    valid: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +176,11 @@ class Table:
 
     `estimated_rows` is the planner's estimate, None where the table was never analyzed;
     `bytes` is the size on disk with TOAST, without indexes; `leaves` are the partitions that
-    hold rows (empty for a plain table); `readable` says whether the connected role may SELECT;
-    `row_security` whether row security would hide rows from it. `inherits` are the tables whose
-    columns it inherits; `privileges` what the connected role may do (`SELECT`, `INSERT`, …);
-    `definition` the SELECT of a view or query.
+    hold rows (empty for a plain table); `readable` says whether the connected role may SELECT all
+    of it (where it may read some columns only, these say so); `row_security` whether row security
+    would hide rows from it. `inherits` are the tables whose columns it inherits; `policies` those
+    of row security, as in CREATE POLICY from the name on; `privileges` what the connected role may
+    do with the whole table (`SELECT`, `INSERT`, …); `definition` the SELECT of a view or query.
     """
 
     name: TableName

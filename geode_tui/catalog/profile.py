@@ -23,11 +23,50 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnValues:
+    """The distinct values of a column as text with their number of rows, most rows first.
+
+    Nulls are none of them. `distinct` is how many values there are in all; `rows` how many rows
+    were looked at; `exact` whether those were all of them.
+    """
+
+    values: tuple[tuple[str, int], ...]
+    distinct: int
+    rows: int
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The longest text of each column in bytes (0 where all are null) and its share of nulls.
+
+    `rows` is how many rows were looked at; `exact` whether those were all of them.
+    """
+
+    longest: dict[str, int]
+    null_shares: dict[str, float]
+    rows: int
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Rows whose reference points at nothing: how many (None: not known), and some values.
+
+    `examples` are the columns' values as text, those with most rows first.
+    """
+
+    rows: int | None
+    examples: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FanOut:
     """How many rows point at one row through a foreign key: median, 99th percentile, most.
 
-    `at` is the value that most rows point at; `rows` how many rows were looked at; `exact`
-    whether those were all of them.
+    Only rows that something points at are counted. `at` is the value that most rows point at;
+    `rows` how many rows were looked at (0: the planner's statistics were); `exact` whether those
+    were all of them.
     """
 
     p50: int

@@ -3,85 +3,182 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from geode_tui.catalog import Catalog, Table
-from geode_tui.commands.arguments import read_catalog, read_mapping, schemas_of, source_of
+from geode_tui.commands.arguments import Known, read_known, require_database
+from geode_tui.commands.documents import catalog_document, mapping_document
 from geode_tui.commands.output import aligned, say, show, show_json
 from geode_tui.errors import EXIT_FAILED, EXIT_OK, UsageError
-from geode_tui.mapping.assess import Finding, assess
+from geode_tui.mapping.assess import SEVERITIES, Finding, assess, unwaive, waive
+from geode_tui.mapping.check import check
 from geode_tui.mapping.edits import merge
-from geode_tui.mapping.file import dump, load, mapping_hash, save
+from geode_tui.mapping.file import MappingFile, dump, load, nearest, save
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
 
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Print the catalog."""
-    catalog = read_catalog(source_of(arguments), schemas_of(arguments))
+    if arguments.profile:
+        require_database(arguments, "profile")
+    known = read_known(arguments, statistics=arguments.profile)
     if arguments.json:
-        show_json(_catalog_document(catalog))
+        show_json(catalog_document(known.catalog, known.statistics))
         return EXIT_OK
-    server = catalog.server
-    say(f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
+    server = known.catalog.server
+    if server.version:
+        say(f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
     header = ("table", "kind", "columns", "rows", "key", "foreign keys", "comment")
-    rows = [_table_cells(table) for table in catalog.tables]
+    rows = [_table_cells(table) for table in known.catalog.tables]
     for line in aligned(header, rows, "__>>_>_"):
         show(line)
+    if known.statistics is not None:
+        _show_statistics(known)
     return EXIT_OK
 
 
+def _show_statistics(known: Known) -> None:
+    """The planner's numbers, without the values themselves: those are data."""
+    header = ("column", "type", "nulls", "distinct", "bytes")
+    rows = []
+    for table in known.catalog.tables:
+        for column in table.columns:
+            seen = known.statistics.column(table.name, column.name) if known.statistics else None
+            name = f"{table.name}.{column.name}"
+            if seen is None:
+                rows.append((name, column.type.declared, "?", "?", "?"))
+                continue
+            nulls, distinct = f"{seen.null_share:.1%}", f"±{seen.distinct:,}"
+            rows.append((name, column.type.declared, nulls, distinct, f"{seen.width:,}"))
+    show("")
+    for line in aligned(header, rows, "__>>>"):
+        show(line)
+
+
 def map_(arguments: argparse.Namespace) -> int:
-    """Infer a mapping and write its file."""
-    if arguments.output == "-" and arguments.json:
+    """Infer a mapping and write its file, or suggest how it could be better."""
+    if arguments.output == "-" and arguments.json and not arguments.suggest:
         raise UsageError("--json and --output - both want stdout", "", "name a file with --output")
-    catalog = read_catalog(source_of(arguments), schemas_of(arguments))
-    mapping = infer(catalog)
+    if arguments.suggest and (arguments.apply or arguments.apply_sure):
+        raise UsageError("--suggest lists, --apply changes", "", "give one of the two")
+    path = Path(arguments.output)
+    there = load(path).mapping if _must_merge(arguments, path) else None
+    applies = bool(arguments.apply or arguments.apply_sure)
+    known = read_known(arguments, there, statistics=arguments.suggest or applies)
+    mapping = infer(known.catalog)
+    if there is not None:
+        mapping = there if arguments.suggest else merge(mapping, there, known.catalog)
+    if arguments.suggest:
+        from geode_tui.commands.suggestions import show_suggestions
+
+        return show_suggestions(arguments, mapping, known)
+    if applies:
+        from geode_tui.commands.suggestions import applied
+
+        mapping = applied(arguments, mapping, known)
     if arguments.output == "-":
         print(dump(mapping), end="")
         return EXIT_OK
-    path = Path(arguments.output)
-    if path.exists() and not path.is_dir():
-        if not arguments.merge:
-            raise UsageError(
-                f"{path} exists already",
-                "it may hold somebody's edits",
-                "add --merge to keep the edits and add what is new, or name another --output",
-            )
-        mapping = merge(mapping, load(path).mapping)
     save(mapping, path)
-    findings = assess(mapping, catalog)
+    findings = assess(mapping, known.catalog, known.statistics)
     if arguments.json:
-        show_json(_mapping_document(mapping, path, findings))
+        show_json(mapping_document(mapping, path, findings))
         return EXIT_OK
     for rule in mapping.rules:
         show(f"{rule.id}  ← {rule.table}  ({rule.because})")
-    count = sum(f.severity != "information" for f in findings)
+    count = sum(f.severity != "information" and not f.waived for f in findings)
     say(f"wrote {path}: {len(mapping.nodes)} labels, {len(mapping.relationships)} relationships")
     say(f"{count} findings to look at: geode-tui assess --mapping {path}" if count else "no risk")
     return EXIT_OK
 
 
+def _must_merge(arguments: argparse.Namespace, path: Path) -> bool:
+    """Whether the file is there, which is never replaced unasked. Raises UsageError."""
+    if arguments.output == "-" or not path.exists() or path.is_dir():
+        return False
+    if not (arguments.merge or arguments.suggest):
+        raise UsageError(
+            f"{path} exists already",
+            "it may hold somebody's edits",
+            "add --merge to keep the edits and add what is new, or name another --output",
+        )
+    return True
+
+
 def assess_(arguments: argparse.Namespace) -> int:
     """Print the findings; exit 1 where something must be mended before a run."""
-    catalog = read_catalog(source_of(arguments), schemas_of(arguments))
-    findings = assess(load(Path(arguments.mapping)).mapping, catalog)
+    path = Path(arguments.mapping)
+    if arguments.waive and not arguments.reason:
+        raise UsageError("a waiver needs a reason", "", 'add --reason "why it is accepted"')
+    file = load(path)
+    known = read_known(arguments, file.mapping, statistics=True, count=arguments.count)
+    findings = _assessed(file, known)
+    mapping = _with_waivers(arguments, file.mapping, findings)
+    if mapping != file.mapping:
+        save(mapping, path)
+        say(f"wrote {path}: {len(mapping.waivers)} waivers")
+        findings = _assessed(load(path), known)
     if arguments.json:
         show_json([asdict(finding) for finding in findings])
     else:
-        header = ("severity", "subject", "finding", "mend")
-        rows = [(f.severity, f.subject, f.message, f.mend) for f in findings]
-        for line in aligned(header, rows):
-            show(line)
-    return EXIT_FAILED if any(f.severity == "action" for f in findings) else EXIT_OK
+        _show_findings(findings)
+    return EXIT_FAILED if any(finding.blocks for finding in findings) else EXIT_OK
+
+
+def _assessed(file: MappingFile, known: Known) -> tuple[Finding, ...]:
+    return assess(file.mapping, known.catalog, known.statistics, known.counts, file)
+
+
+def _with_waivers(
+    arguments: argparse.Namespace, mapping: Mapping, findings: Sequence[Finding]
+) -> Mapping:
+    by_name = {f"{finding.code} {finding.subject}": finding for finding in findings}
+    waivers = {f"{waiver.code} {waiver.subject}": waiver for waiver in mapping.waivers}
+    for name in arguments.waive or ():
+        mapping = waive(mapping, _named(by_name, name, "finding"), arguments.reason)
+    for name in arguments.unwaive or ():
+        waiver = _named(waivers, name, "waiver")
+        mapping = unwaive(mapping, Finding("information", waiver.code, waiver.subject, ""))
+    return mapping
+
+
+def _named[T](every: dict[str, T], name: str, noun: str) -> T:
+    if name not in every:
+        hint = nearest(name, every) or "write it as assess prints it: CODE SUBJECT"
+        raise UsageError(f"there is no {noun} {name!r}", "", hint)
+    return every[name]
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    """A paragraph a finding; SQL stands on lines of its own, to be copied."""
+    for finding in findings:
+        word = "waived" if finding.waived else finding.severity
+        show(f"{word}  {finding.code} {finding.subject}")
+        show(f"    {finding.message}")
+        for name, text in (
+            ("seen", finding.evidence),
+            ("mend", finding.mend),
+            ("waived because", finding.waived),
+        ):
+            if text:
+                show(f"    {name}: {text}")
+        for line in finding.sql.split("\n") if finding.sql else ():
+            show(f"        {line}")
+    count = Counter("waived" if f.waived else f.severity for f in findings)
+    say(" · ".join(f"{count[word]:,} {word}" for word in (*SEVERITIES, "waived")))
 
 
 def checked_mapping(arguments: argparse.Namespace) -> tuple[Catalog, Mapping]:
-    """The catalog, and the mapping of `--mapping` that fits it."""
-    catalog = read_catalog(source_of(arguments), schemas_of(arguments))
-    return catalog, read_mapping(arguments.mapping, catalog)
+    """The catalog, and the mapping of `--mapping` that fits it. Raises for a DDL file."""
+    require_database(arguments, "move")
+    file = load(Path(arguments.mapping))
+    catalog = read_known(arguments, file.mapping).catalog
+    check(file, catalog)
+    return catalog, file.mapping
 
 
 def _table_cells(table: Table) -> tuple[str, ...]:
@@ -96,40 +193,3 @@ def _table_cells(table: Table) -> tuple[str, ...]:
         str(len(table.foreign_keys)),
         table.comment.split("\n")[0][:60],
     )
-
-
-def _catalog_document(catalog: Catalog) -> dict[str, Any]:
-    return {
-        "server": asdict(catalog.server),
-        "tables": [_table_document(table) for table in catalog.tables],
-    }
-
-
-def _table_document(table: Table) -> dict[str, Any]:
-    document = asdict(table)
-    document["schema"], document["name"] = table.name
-    document["leaves"] = [str(leaf) for leaf in table.leaves]
-    for column, described in zip(table.columns, document["columns"], strict=True):
-        described["type"] = column.type.declared
-        described["kind"] = column.type.kind
-    for key, described in zip(table.foreign_keys, document["foreign_keys"], strict=True):
-        described["to_table"] = str(key.to_table)
-    return document
-
-
-def _mapping_document(
-    mapping: Mapping, path: Path, findings: tuple[Finding, ...]
-) -> dict[str, Any]:
-    return {
-        "file": str(path),
-        "hash": mapping_hash(mapping),
-        "labels": [
-            {"label": r.label, "table": str(r.table), "key": r.key, "because": r.because}
-            for r in mapping.nodes
-        ],
-        "relationships": [
-            {"id": r.id, "type": r.type, "table": str(r.table), "because": r.because}
-            for r in mapping.relationships
-        ],
-        "findings": [asdict(finding) for finding in findings],
-    }

@@ -49,6 +49,7 @@ def check(file: MappingFile, catalog: Catalog) -> None:
 def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
     """All misfits of a mapping with a catalog, in the order of the file."""
     seen: dict[str, str] = {}
+    first: dict[str, NodeRule] = {}
     for number, rule in enumerate(mapping.nodes):
         place: Place = ("nodes", number)
         if rule.id in seen:
@@ -56,7 +57,7 @@ def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
             hint = "rename one of the two; or keep the label and give this rule a name of its own"
             yield Problem((*place, "label"), what, hint)
         seen.setdefault(rule.id, str(rule.table))
-        yield from _shared_label_problems(rule, place, mapping)
+        yield from _shared_label_problems(rule, place, first.setdefault(rule.label, rule))
         yield from _node_problems(rule, place, catalog)
     taken: set[str] = set()
     for number, relationship in enumerate(mapping.relationships):
@@ -68,9 +69,8 @@ def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
         yield from _relationship_problems(relationship, place, mapping, catalog)
 
 
-def _shared_label_problems(rule: NodeRule, place: Place, mapping: Mapping) -> Iterator[Problem]:
+def _shared_label_problems(rule: NodeRule, place: Place, first: NodeRule) -> Iterator[Problem]:
     """Nodes of one label are found by one index: its rules have keys of the same names."""
-    first = next(other for other in mapping.nodes if other.label == rule.label)
     if (first.key or (ROW,)) != (rule.key or (ROW,)):
         what = f"{rule.id} and {first.id} both make {rule.label} nodes, with different keys"
         hint = f"name the key's properties alike: {', '.join(first.key) or 'no key'}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from collections.abc import Mapping as Labels
 from dataclasses import dataclass, replace
 
-from geode_tui.catalog import Catalog
+from geode_tui.catalog import Catalog, TableName
 from geode_tui.errors import MappingError
 from geode_tui.mapping.model import Mapping, NodeRule, Property, RelationshipRule, Rule
 from geode_tui.mapping.names import is_graph_name, unused
@@ -141,16 +141,24 @@ def merge(fresh: Mapping, edited: Mapping, catalog: Catalog) -> Mapping:
             taken.add(ids[rule.id])
             nodes.append(replace(rule, label=ids[rule.id]))
     made = {rule.id for rule in nodes}
-    ours = [_refreshed_relationship(r, fresh, catalog) for r in edited.relationships]
-    ours = [r for r in ours if r.table in there and {r.start.node, r.end.node} <= made]
-    new = (_relabelled(r, ids) for r in fresh.relationships)
-    for relationship in new:
-        if (
-            {relationship.start.node, relationship.end.node} <= made
-            and not any(_same_reference(relationship, old) for old in edited.relationships)
-            and not _is_joined(relationship, edited)
-        ):
-            ours.append(_with_unused_type(relationship, ours))
+    gone = {rule.id for rule in edited.nodes} - made
+    inferred = {_reference(r): r for r in fresh.relationships}
+    ours = [
+        _refreshed_relationship(r, inferred.get(_reference(r)), catalog)
+        for r in edited.relationships
+        if r.table in there and gone.isdisjoint((r.start.node, r.end.node))
+    ]
+    mapped = {_reference(r) for r in edited.relationships}
+    joined = {(rule.table, join.table) for rule in edited.nodes for join in rule.joins}
+    tables = {rule.id: rule.table for rule in nodes}
+    types: dict[tuple[str, str], set[str]] = {}
+    for r in ours:
+        types.setdefault((r.start.node, r.end.node), set()).add(r.type)
+    for r in (_relabelled(r, ids) for r in fresh.relationships if _reference(r) not in mapped):
+        if {r.start.node, r.end.node} <= made and not _is_joined(r, tables, joined):
+            used = types.setdefault((r.start.node, r.end.node), set())
+            ours.append(replace(r, type=unused(r.type, used)))
+            used.add(ours[-1].type)
     return replace(edited, nodes=tuple(nodes), relationships=tuple(ours), database=fresh.database)
 
 
@@ -166,32 +174,24 @@ def _refreshed(rule: NodeRule, fresh: Mapping, catalog: Catalog) -> NodeRule:
 
 
 def _refreshed_relationship(
-    rule: RelationshipRule, fresh: Mapping, catalog: Catalog
+    rule: RelationshipRule, inferred: RelationshipRule | None, catalog: Catalog
 ) -> RelationshipRule:
-    same = next((r for r in fresh.relationships if _same_reference(r, rule)), None)
-    return replace(rule, properties=_merged(same.properties if same else (), rule, catalog))
+    return replace(rule, properties=_merged(inferred.properties if inferred else (), rule, catalog))
 
 
-def _same_reference(left: RelationshipRule, right: RelationshipRule) -> bool:
-    """Whether both rules are made of the same columns, whichever way they lead."""
-    ends = {left.start.columns, left.end.columns}
-    return left.table == right.table and ends == {right.start.columns, right.end.columns}
+def _reference(rule: RelationshipRule) -> tuple[TableName, frozenset[tuple[str, ...]]]:
+    """What a rule is made of, whichever way it leads."""
+    return rule.table, frozenset((rule.start.columns, rule.end.columns))
 
 
-def _is_joined(rule: RelationshipRule, mapping: Mapping) -> bool:
+def _is_joined(
+    rule: RelationshipRule,
+    tables: Labels[str, TableName],
+    joined: Collection[tuple[TableName, TableName]],
+) -> bool:
     """Whether a person folded the table at one end into the node at the other."""
-    joins = {(node.table, join.table) for node in mapping.nodes for join in node.joins}
-    ends = [mapping.node(rule.start.node), mapping.node(rule.end.node)]
-    tables = {rule.table, *(node.table for node in ends if node)}
-    return any({owner, joined} <= tables for owner, joined in joins)
-
-
-def _with_unused_type(
-    rule: RelationshipRule, others: Sequence[RelationshipRule]
-) -> RelationshipRule:
-    ends = (rule.start.node, rule.end.node)
-    taken = {other.type for other in others if (other.start.node, other.end.node) == ends}
-    return replace(rule, type=unused(rule.type, taken))
+    ends = {tables[rule.start.node], tables[rule.end.node], rule.table}
+    return any({owner, other} <= ends for owner, other in joined)
 
 
 def _merged(fresh: tuple[Property, ...], rule: Rule, catalog: Catalog) -> tuple[Property, ...]:

@@ -5,17 +5,45 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import batched
 from typing import Any
 
 import asyncpg
 
-from geode_tui.catalog import Catalog, ServerFacts, Table, TableName
-from geode_tui.errors import ConnectError, PermissionRefusedError, UsageError
+from geode_tui.catalog import (
+    Catalog,
+    ColumnValues,
+    FanOut,
+    Inclusion,
+    Orphans,
+    Profile,
+    ServerFacts,
+    Table,
+    TableName,
+    Widths,
+)
+from geode_tui.errors import ConnectError, MappingError, PermissionRefusedError, UsageError
 from geode_tui.mapping.extract import Extract
+from geode_tui.mapping.model import QUERY_SCHEMA, Query
+from geode_tui.source.describe import describe_query
 from geode_tui.source.dsn import check_dsn, short_name
 from geode_tui.source.introspect import Connection, read_catalog, read_facts
+from geode_tui.source.profile import (
+    COUNTED_BYTES,
+    can_probe,
+    count_fan_out,
+    count_inclusion,
+    count_values,
+    find_orphans,
+    from_table,
+    guess_fan_out,
+    measure_widths,
+    probe_fan_out,
+    qualified,
+    quoted,
+    read_profile,
+)
 
 BLOCK_BYTES = 8192
 _SETTINGS = {
@@ -32,6 +60,8 @@ _SETTINGS = {
     "search_path": "pg_catalog",
 }
 OLDEST_VERSION = 130_000
+LOOK_SECONDS = 10
+"""A look at the values of a table is given up after so long."""
 
 
 class Source:
@@ -77,8 +107,13 @@ class Source:
 
         Raises UsageError when there is no table in them.
         """
-        async with self._busy:
-            catalog = await read_catalog(self._connection, self.facts, schemas)
+        try:
+            async with self._busy:
+                catalog = await read_catalog(self._connection, self.facts, schemas)
+        except asyncpg.PostgresError as error:
+            raise read_error(error) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise lost_error(error) from error
         if not catalog.tables:
             where = f"schema {', '.join(schemas)}" if schemas else "any schema"
             raise UsageError(
@@ -90,14 +125,95 @@ class Source:
 
     async def sample(self, table: Table, limit: int = 50) -> list[tuple[str | None, ...]]:
         """Some rows of a table as the texts that PostgreSQL prints, in column order."""
-        columns = ", ".join(f"{_quoted(name)}::text" for name in table.column_names)
-        statement = f"SELECT {columns} FROM {_qualified(table.name)} LIMIT $1"
+        columns = ", ".join(f"t.{quoted(name)}::text" for name in table.column_names)
+        statement = f"SELECT {columns} FROM {from_table(table)} AS t LIMIT $1"
         return [tuple(row) for row in await self._read(statement, limit)]
 
     async def preview(self, extract: Extract, limit: int = 20) -> list[tuple[Any, ...]]:
         """The first rows of a rule as graph values (the layout is the extract's)."""
         statement = extract.first_sql if extract.keyed else extract.sample_sql(None)
         return [tuple(row) for row in await self._read(statement, limit)]
+
+    async def profile(self, catalog: Catalog) -> Profile:
+        """The planner's statistics of all columns, at no cost; empty when it took too long."""
+        found = await self._look(lambda connection: read_profile(connection, catalog))
+        return found or Profile()
+
+    async def column_values(
+        self, table: Table, column: str, limit: int = 20
+    ) -> ColumnValues | None:
+        """The values of a column that most rows have; None when it took too long."""
+        return await self._look(lambda on: count_values(on, table, column, limit))
+
+    async def widest(self, table: Table) -> Widths | None:
+        """The longest text and the share of nulls of each column; None when it took too long."""
+        return await self._look(lambda connection: measure_widths(connection, table))
+
+    async def fan_out(self, table: Table, columns: Sequence[str]) -> FanOut | None:
+        """How many rows of `table` share a reference; None when nothing tells it in time.
+
+        A table of up to 512 MB is counted whole, of a bigger one references are drawn and
+        counted by index; where that fails the planner's statistics are asked.
+        """
+        found = None
+        if not table.has_storage or table.bytes <= COUNTED_BYTES:
+            found = await self._look(lambda on: count_fan_out(on, table, columns))
+        if found is None and can_probe(table, columns):
+            found = await self._look(lambda on: probe_fan_out(on, table, columns))
+        if found is None and len(columns) == 1 and table.estimated_rows:
+            profile = await self.profile(Catalog(self.facts, (table,)))
+            column = profile.column(table.name, columns[0])
+            found = guess_fan_out(column, table.estimated_rows) if column else None
+        return found
+
+    async def inclusion(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        to_table: Table,
+        to_columns: Sequence[str],
+        sample: int = 10_000,
+    ) -> Inclusion | None:
+        """How many of up to `sample` distinct values are in `to_columns`; None: took too long."""
+        return await self._look(
+            lambda on: count_inclusion(on, table, columns, to_table, to_columns, sample)
+        )
+
+    async def orphans(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        to_table: Table,
+        to_columns: Sequence[str],
+        limit: int = 20,
+    ) -> Orphans:
+        """The rows that point at nothing, with up to `limit` of their references.
+
+        When counting takes too long a sample gives the references, and their number is None.
+        """
+        sides = (table, columns, to_table, to_columns)
+        found = await self._look(lambda on: find_orphans(on, *sides, limit))
+        if found is None:
+            found = await self._look(lambda on: find_orphans(on, *sides, limit, sampled=True))
+        return found or Orphans(None)
+
+    async def describe_query(self, sql: str, name: str) -> Table:
+        """A query of a mapping as a table, without running it.
+
+        Raises MappingError when PostgreSQL refuses it or its columns have no names of their own.
+        """
+        table = await self._look(lambda connection: describe_query(connection, sql, name))
+        if table is None:
+            raise MappingError(f"query {name} took too long to plan", "a table may be locked")
+        return table
+
+    async def described(self, catalog: Catalog, queries: Sequence[Query]) -> Catalog:
+        """The catalog with the queries of a mapping as tables. Raises MappingError."""
+        from geode_tui.mapping.expressions import check_query
+
+        for query in queries:
+            check_query(query.sql)
+        return catalog.with_tables([await self.describe_query(q.sql, q.name) for q in queries])
 
     async def reader(self, snapshot: str | None = None) -> Reader:
         """A session of its own for bulk reading, on an exported snapshot if one is named."""
@@ -120,6 +236,23 @@ class Source:
     async def close(self) -> None:
         """End the session."""
         await self._connection.close()
+
+    async def _look[T](self, work: Callable[[Connection], Awaitable[T]]) -> T | None:
+        """Do `work` in a transaction that only reads; None when it takes over `LOOK_SECONDS`."""
+        try:
+            async with (
+                self._busy,
+                self._connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                await self._connection.execute(_LOOK_SETTINGS)
+                await self._connection.fetch(_TYPE_SEARCH_PATH)
+                return await work(self._connection)
+        except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError):
+            return None
+        except asyncpg.PostgresError as error:
+            raise read_error(error) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise lost_error(error) from error
 
     async def _read(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         try:
@@ -158,6 +291,22 @@ class Reader:
         except (OSError, asyncpg.InterfaceError) as error:
             raise lost_error(error) from error
 
+    async def stream(
+        self, statement: str, *arguments: Any, rows: int
+    ) -> AsyncIterator[list[asyncpg.Record]]:
+        """Run a SELECT and give its rows in lists of `rows`, read as they are wanted.
+
+        They come by a cursor on the server. Raises GeodeTuiError.
+        """
+        try:
+            cursor = await self._connection.cursor(statement, *arguments)
+            while some := await cursor.fetch(rows):
+                yield some
+        except asyncpg.PostgresError as error:
+            raise read_error(error) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise lost_error(error) from error
+
     async def blocks(self, leaf: TableName) -> int:
         """How many blocks a table has on disk now; later ones hold nothing we can see."""
         rows = await self.fetch(
@@ -187,16 +336,30 @@ class SnapshotHolder(Reader):
     fence = ""
 
     async def begin(self, tables: Sequence[TableName]) -> None:  # type: ignore[override]
-        """Lock first, then take the snapshot: a TRUNCATE in between would empty it silently."""
+        """Lock first, then take the snapshot: a TRUNCATE in between would empty it silently.
+
+        A view is locked with the tables under it. What LOCK TABLE cannot lock is not locked:
+        foreign tables, materialized views (a REFRESH in between shows), and the
+        tables that a query of the mapping reads.
+        """
+        lockable = await self._lockable(tables)  # before BEGIN: it takes a snapshot of its own
         await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await self._run(_BULK_SETTINGS)
         await self._run("SET LOCAL lock_timeout = '5s'")
-        for some in batched(sorted(tables), 200):
-            names = ", ".join(_qualified(table) for table in some)
+        for some in batched(lockable, 200):
+            names = ", ".join(qualified(table) for table in some)
             await self._run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
         rows = await self.fetch("SELECT pg_export_snapshot(), pg_current_snapshot()::text")
         self.snapshot_id, self.fence = rows[0]
         await self.fetch(_TYPE_SEARCH_PATH)
+
+    async def _lockable(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Those that LOCK TABLE takes; one that is gone stays, so that LOCK TABLE says so."""
+        schemas, names = [list(part) for part in zip(*tables, strict=True)] or [[], []]
+        rows = await self.fetch(_RELATION_KINDS, schemas, names)
+        kinds = {TableName(row["schema"], row["name"]): row["kind"] for row in rows}
+        gone = {name for name in tables if name not in kinds and name.schema != QUERY_SCHEMA}
+        return sorted(gone.union(name for name, kind in kinds.items() if kind in "rpv"))
 
 
 # The operators of an extension's type (citext) are found by the search path only; without them a
@@ -209,12 +372,25 @@ FROM (SELECT DISTINCT n.nspname AS s FROM pg_type t JOIN pg_namespace n ON n.oid
         AND n.nspname NOT IN ('pg_catalog', 'information_schema')) used
 """
 
+_RELATION_KINDS = """
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
+FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+"""
+
 _BULK_SETTINGS = (
     "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0; "
     "SET LOCAL row_security = off; "
     # A chunk is planned with its own bounds: a generic plan may sort the whole table for each.
     "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL random_page_cost = 1.1; "
     "SET LOCAL max_parallel_workers_per_gather = 0"
+)
+
+
+_LOOK_SETTINGS = (
+    f"SET LOCAL statement_timeout = '{LOOK_SECONDS}s'; SET LOCAL lock_timeout = '2s'; "
+    "SET LOCAL row_security = off"
 )
 
 
@@ -299,14 +475,6 @@ def _network_reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no server socket in that folder"
     return error.strerror or str(error).split("\n")[0]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _qualified(name: TableName) -> str:
-    return f"{_quoted(name.schema)}.{_quoted(name.name)}"
 
 
 def _literal(value: str) -> str:
