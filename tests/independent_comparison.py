@@ -5,9 +5,10 @@ Grafeo file, and both are compared value by value in both directions:
 
     python -m tests.independent_comparison --dsn DSN --graph-file shop.grafeo --mapping mapping.yaml
 
-The mapping file is read with PyYAML, the conversions are written here a second time. Nothing is
-imported from the product, so that a mistake in it cannot hide itself. About 500 bytes of memory
-a node and 300 a relationship.
+The mapping file is read with PyYAML, the conversions are written here a second time; conditions,
+expressions and orders go to PostgreSQL as they stand in the file. Nothing is imported from the
+product, so that a mistake in it cannot hide itself. About 500 bytes of memory a node and 300 a
+relationship.
 """
 
 from __future__ import annotations
@@ -64,18 +65,20 @@ _EXTENSION_SCHEMAS = """
 SELECT DISTINCT quote_ident(n.nspname) AS name FROM pg_extension x
 JOIN pg_namespace n ON n.oid = x.extnamespace WHERE n.nspname <> 'pg_catalog'
 """
+_COLUMNS = """
+SELECT a.attname AS name, a.atttypid AS type FROM pg_attribute a
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
 _BASE_TYPES = """
-WITH RECURSIVE under(name, type) AS (
-  SELECT a.attname, a.atttypid FROM pg_attribute a
-  WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+WITH RECURSIVE under(declared, type) AS (
+  SELECT oid, oid FROM pg_type WHERE oid = ANY($1::oid[])
   UNION ALL
-  SELECT under.name, t.typbasetype FROM under JOIN pg_type t ON t.oid = under.type
+  SELECT under.declared, t.typbasetype FROM under JOIN pg_type t ON t.oid = under.type
   WHERE t.typtype = 'd'
 )
-SELECT under.name, t.typname AS type FROM under JOIN pg_type t ON t.oid = under.type
-WHERE t.typtype <> 'd'
+SELECT under.declared, t.typname AS name, t.typcategory::text AS category
+FROM under JOIN pg_type t ON t.oid = under.type WHERE t.typtype <> 'd'
 """
-
 
 _COLLATIONS = """
 SELECT a.attname AS name, format('%I.%I', n.nspname, c.collname) AS collation
@@ -101,13 +104,18 @@ class Difference:
 
 @dataclass
 class Entity:
-    """A rule's counts. `orphans` are rows whose end is in no table; they make nothing."""
+    """A rule's counts.
+
+    `orphans` are rows whose end is in no table, `unkeyed` those with a null in a node's key: they
+    make nothing.
+    """
 
     name: str
     table: str
     rows: int = 0
     found: int = 0
     orphans: int = 0
+    unkeyed: int = 0
     differences: list[Difference] = field(default_factory=list)
 
     def count(self, kind: Kind) -> int:
@@ -119,9 +127,10 @@ class Entity:
         self.differences.append(Difference(self.name, kind, key, values))
 
     def __str__(self) -> str:
-        orphans = f", {self.orphans} orphans" if self.orphans else ""
+        nothing = f", {self.orphans} orphans" if self.orphans else ""
+        nothing += f", {self.unkeyed} without a whole key" if self.unkeyed else ""
         return (
-            f"{self.name} ({self.table}): {self.rows} rows, {self.found} in the graph{orphans},"
+            f"{self.name} ({self.table}): {self.rows} rows, {self.found} in the graph{nothing},"
             f" {len(self.differences)} differences"
         )
 
@@ -175,7 +184,8 @@ async def compare(
     try:
         opened = database.graph(graph) if graph else database
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            source = _Source(connection)
+            queries = {query["name"]: query["sql"] for query in document.get("queries") or ()}
+            source = _Source(connection, queries)
             await source.prepare()
             return await _Comparer(source, _Graph(opened), document).run()
     finally:
@@ -183,8 +193,18 @@ async def compare(
         database.close()
 
 
+class _Texts(yaml.SafeLoader):
+    """Every scalar is the text that stands there, but null: `{1: On}` is a label On."""
+
+
+_Texts.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] == "tag:yaml.org,2002:null"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _load(path: Path) -> Any:
-    document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document: Any = yaml.load(path.read_text(encoding="utf-8"), _Texts)
     return document
 
 
@@ -294,18 +314,43 @@ def _digest(texts: Iterable[str]) -> bytes:
 
 @dataclass(frozen=True)
 class _Property:
+    """A column, or an expression, of the rule's table or of the joined one that `join` names."""
+
     name: str
     column: str
     type: str
+    expression: str = ""
+    join: str = ""
+
+
+@dataclass(frozen=True)
+class _Join:
+    name: str
+    table: tuple[str, str]
+    columns: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _LabelBy:
+    column: str
+    join: str
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True)
 class _Node:
     number: int
+    id: str
     label: str
     table: tuple[str, str]
     key: tuple[str, ...]
     properties: tuple[_Property, ...]
+    where: str
+    labels: tuple[str, ...]
+    labels_by: _LabelBy | None
+    joins: tuple[_Join, ...]
+    keep_first: str
 
     @property
     def identity(self) -> tuple[_Property, ...]:
@@ -314,6 +359,19 @@ class _Node:
             return self.properties
         by_name = {item.name: item for item in self.properties}
         return tuple(by_name[name] for name in self.key)
+
+    @property
+    def possible_labels(self) -> set[str]:
+        """Every label that one of its nodes may have."""
+        by_value = self.labels_by.labels.values() if self.labels_by else ()
+        return {self.label, *self.labels, *by_value}
+
+    def labels_of(self, value: str | None) -> set[str]:
+        """The labels of a node whose row holds `value` where the rule looks for a label."""
+        labels = {self.label, *self.labels}
+        if self.labels_by and value in self.labels_by.labels:
+            labels.add(self.labels_by.labels[value])
+        return labels
 
     def ident(self, texts: Sequence[str]) -> bytes:
         """What stands for a node of these identifying values."""
@@ -337,54 +395,103 @@ class _Relationship:
     table: tuple[str, str]
     start: _End
     end: _End
+    key: tuple[str, ...]
     properties: tuple[_Property, ...]
+    where: str
 
     @property
     def name(self) -> str:
-        return f"({self.start.node.label})-[{self.type}]->({self.end.node.label})"
+        return f"({self.start.node.id})-[{self.type}]->({self.end.node.id})"
+
+    def is_row_itself(self, end: _End) -> bool:
+        """Whether the row that makes the relationship makes the node at that end too."""
+        return end.node.table == self.table and end.columns == end.references
+
+    @property
+    def merged(self) -> bool:
+        """Whether several rows may make the same relationship: their ends became one node."""
+        ends = (self.start, self.end)
+        return any(end.node.keep_first and not self.is_row_itself(end) for end in ends)
+
+    def identity_of(self, texts: Sequence[str], place: int) -> tuple[Any, ...]:
+        """What tells apart the relationships between two nodes; rows without a key by place."""
+        ends = (self.start, self.end)
+        keyless = any(self.is_row_itself(end) and not end.node.key for end in ends)
+        if keyless or self.key == ("_row",):
+            return (place,)
+        named = zip(self.properties, texts, strict=True)
+        return tuple(text for item, text in named if item.name in self.key)
 
 
 def _read_mapping(document: Any) -> tuple[list[_Node], list[_Relationship]]:
-    active = [entry for entry in document.get("nodes") or () if entry.get("include", True)]
-    nodes = [
-        _Node(
-            number,
-            entry["label"],
-            _table_name(entry["table"]),
-            tuple(entry.get("key") or ()),
-            _properties(entry),
-        )
-        for number, entry in enumerate(active)
-    ]
-    by_label = {node.label: node for node in nodes}
+    active = [entry for entry in document.get("nodes") or () if _included(entry)]
+    nodes = [_node(number, entry) for number, entry in enumerate(active)]
+    by_id = {node.id: node for node in reversed(nodes)}
     relationships = [
         _Relationship(
             entry["type"],
             _table_name(entry["table"]),
-            _end(entry["from"], by_label),
-            _end(entry["to"], by_label),
+            _end(entry["from"], by_id),
+            _end(entry["to"], by_id),
+            tuple(entry.get("key") or ()),
             _properties(entry),
+            entry.get("where") or "",
         )
         for entry in document.get("relationships") or ()
-        if entry.get("include", True)
-        and entry["from"]["label"] in by_label
-        and entry["to"]["label"] in by_label
+        if _included(entry) and {_end_id(entry["from"]), _end_id(entry["to"])} <= by_id.keys()
     ]
     return nodes, relationships
+
+
+def _node(number: int, entry: Any) -> _Node:
+    by = entry.get("labels_by")
+    return _Node(
+        number,
+        entry.get("name") or entry["label"],
+        entry["label"],
+        _table_name(entry["table"]),
+        tuple(entry.get("key") or ()),
+        _properties(entry),
+        entry.get("where") or "",
+        tuple(entry.get("labels") or ()),
+        _LabelBy(by["column"], by.get("join") or "", by.get("labels") or {}) if by else None,
+        tuple(_join(join) for join in entry.get("joins") or ()),
+        entry.get("keep_first") or "",
+    )
+
+
+def _join(entry: Any) -> _Join:
+    table = _table_name(entry["table"])
+    return _Join(entry["name"], table, tuple(entry["columns"]), tuple(entry["references"]))
+
+
+def _included(entry: Any) -> bool:
+    return (entry.get("include") or "true").lower() == "true"
 
 
 def _properties(entry: Any) -> tuple[_Property, ...]:
     key = entry.get("key") or ()
     return tuple(
-        _Property(item["name"], item["column"], item["type"])
+        _Property(
+            item["name"],
+            item.get("column") or "",
+            item["type"],
+            item.get("expression") or "",
+            item.get("join") or "",
+        )
         for item in entry.get("properties") or ()
-        if item.get("include", True) or item["name"] in key
+        if _included(item) or item["name"] in key
     )
 
 
-def _end(entry: Any, by_label: dict[str, _Node]) -> _End:
+def _end(entry: Any, by_id: dict[str, _Node]) -> _End:
     columns, references = entry.get("columns") or (), entry.get("references") or ()
-    return _End(by_label[entry["label"]], tuple(columns), tuple(references))
+    return _End(by_id[_end_id(entry)], tuple(columns), tuple(references))
+
+
+def _end_id(entry: Any) -> str:
+    """The id of the rule at an end; version 1 of the file named its label."""
+    return str(entry["node"] if "node" in entry else entry["label"])
 
 
 def _table_name(text: str) -> tuple[str, str]:
@@ -417,12 +524,13 @@ def _quoted(name: str) -> str:
 class _Source:
     """One session in one snapshot; the server casts, the wire's binary values are read here."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, queries: dict[str, str]) -> None:
         self._connection = connection
-        self._bases: dict[tuple[str, str], dict[str, str]] = {}
-        self._partitioned: dict[tuple[str, str], bool] = {}
+        self._queries = {("query", name): sql for name, sql in queries.items()}
+        self._bases: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+        self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._kinds: dict[tuple[str, str], str] = {}
         self._collations: dict[tuple[str, str], dict[str, str]] = {}
-        self._paths = "pg_catalog"
 
     async def prepare(self) -> None:
         """Read dates and times as the numbers they are, so that no year is out of range."""
@@ -435,51 +543,208 @@ class _Source:
                 format="tuple",
             )
         rows = await self._connection.fetch(_EXTENSION_SCHEMAS)
-        self._paths = ", ".join(["pg_catalog", *(row["name"] for row in rows)])
+        paths = ", ".join(["pg_catalog", *(row["name"] for row in rows)])
+        await self._connection.execute(f"SET LOCAL search_path = {paths}")
 
-    async def with_extension_operators(self) -> None:
-        """From here on `=` is each type's own."""
-        await self._connection.execute(f"SET LOCAL search_path = {self._paths}")
+    async def describe(self, table: tuple[str, str], properties: Iterable[_Property]) -> None:
+        """Learn a table's kind, its columns' types under their domains, those of expressions."""
+        if table not in self._bases:
+            await self._describe_columns(table)
+        for item in properties:
+            if item.expression and self.raw(item) not in self._bases[table]:
+                statement = f'SELECT {self.raw(item)} FROM {self.table(table)} AS "t"'
+                types = await self._types_of(statement)
+                bases = await self._base_types(list(types.values()))
+                self._bases[table][self.raw(item)] = bases[next(iter(types.values()))]
 
-    async def describe(self, table: tuple[str, str]) -> None:
-        """Learn a table's kind and its columns' types under their domains."""
-        if table in self._bases:
-            return
-        rows = await self._connection.fetch(_BASE_TYPES, self._plain(table))
-        self._bases[table] = {row["name"]: row["type"] for row in rows}
-        rows = await self._connection.fetch(_COLLATIONS, self._plain(table))
-        self._collations[table] = {row["name"]: row["collation"] for row in rows}
-        kind = "SELECT relkind = 'p'::\"char\" FROM pg_class WHERE oid = $1::text::regclass"
-        self._partitioned[table] = await self._connection.fetchval(kind, self._plain(table))
+    async def _describe_columns(self, table: tuple[str, str]) -> None:
+        self._collations[table] = {}
+        if table in self._queries:
+            self._kinds[table] = "query"
+            types = await self._types_of(f'SELECT * FROM {self.table(table)} AS "t"')
+        else:
+            kind = "SELECT relkind::text FROM pg_class WHERE oid = $1::text::regclass"
+            self._kinds[table] = await self._connection.fetchval(kind, self._plain(table))
+            rows = await self._connection.fetch(_COLUMNS, self._plain(table))
+            types = {row["name"]: row["type"] for row in rows}
+            rows = await self._connection.fetch(_COLLATIONS, self._plain(table))
+            self._collations[table] = {row["name"]: row["collation"] for row in rows}
+        self._columns[table] = tuple(types)
+        bases = await self._base_types(list(types.values()))
+        self._bases[table] = {name: bases[number] for name, number in types.items()}
+
+    async def _types_of(self, statement: str) -> dict[str, int]:
+        prepared = await self._connection.prepare(statement)
+        return {column.name: column.type.oid for column in prepared.get_attributes()}
+
+    async def _base_types(self, types: list[int]) -> dict[int, tuple[str, str]]:
+        rows = await self._connection.fetch(_BASE_TYPES, types)
+        return {row["declared"]: (row["name"], row["category"]) for row in rows}
+
+    def columns(self, table: tuple[str, str]) -> tuple[str, ...]:
+        """The names of a table's columns."""
+        return self._columns[table]
 
     def _plain(self, table: tuple[str, str]) -> str:
         return f"{_quoted(table[0])}.{_quoted(table[1])}"
 
     def table(self, table: tuple[str, str]) -> str:
         """A table's own rows: those of tables that inherit from it are the others' own."""
-        return self._plain(table) if self._partitioned[table] else f"ONLY {self._plain(table)}"
+        if table in self._queries:
+            return f"({self._queries[table].strip().rstrip(';')}\n)"
+        return f"ONLY {self._plain(table)}" if self._kinds[table] == "r" else self._plain(table)
 
-    def refers(self, alias: str, table: tuple[str, str], reference: str, column: str) -> str:
-        """The condition that our column points at a row; a foreign key compares as its key does."""
+    def refers(
+        self,
+        there: tuple[str, tuple[str, str], str],
+        here: tuple[str, tuple[str, str], str],
+    ) -> str:
+        """The condition that our column points at a row; a foreign key compares as its key does.
+
+        Each side is the SQL of a column's value, the column's table and its name. Types that have
+        no `=` between them are compared as texts.
+        """
+        (referenced, table, reference), (pointing, own, column) = there, here
+        to, of = self._bases[table][reference], self._bases[own][column]
+        if to != of and (to[1] != of[1] or to[1] not in "NSD"):
+            referenced, pointing = f"{referenced}::text", f"{pointing}::text"
         collation = self._collations[table].get(reference)
-        collated = f" COLLATE {collation}" if collation else ""
-        return f'{_quoted(alias)}.{_quoted(reference)} = "t".{_quoted(column)}{collated}'
+        return f"{referenced} = {pointing}" + (f" COLLATE {collation}" if collation else "")
 
-    def value(self, alias: str, table: tuple[str, str], item: _Property) -> str:
-        """The SELECT expression of a property."""
-        column = f"{_quoted(alias)}.{_quoted(item.column)}"
-        base = self._bases[table][item.column]
+    def value(self, table: tuple[str, str], item: _Property) -> str:
+        """The SELECT expression of a property, where the table's columns are in reach."""
+        value = self.raw(item)
+        base, _ = self._bases[table][value if item.expression else item.column]
         if item.type.startswith("LIST<"):
             element = "bpchar" if base == "_bpchar" else _SERVER_TYPES[item.type[5:-1]]
-            return f"({column})::{element}[]"
+            return f"{value}::{element}[]"
         if item.type == "STRING" and base == "bpchar":
-            return f"CASE WHEN {column} IS NOT NULL THEN concat({column}) END"
-        return f"({column})::{_SERVER_TYPES[item.type]}"
+            return f"CASE WHEN {value} IS NOT NULL THEN concat({value}) END"
+        return f"{value}::{_SERVER_TYPES[item.type]}"
+
+    def raw(self, item: _Property) -> str:
+        """A property as PostgreSQL has it. A line of its own: an expression may end in a remark."""
+        return f"({item.expression}\n)" if item.expression else f'("t".{_quoted(item.column)})'
 
     async def rows(self, statement: str) -> AsyncIterator[Any]:
         """The rows of a SELECT, some at a time."""
         async for row in self._connection.cursor(statement, prefetch=_FETCH_ROWS):
             yield row
+
+
+class _Values:
+    """A SELECT of values of each row of one table; no other table's columns are in reach."""
+
+    def __init__(self, table: tuple[str, str], rows: str) -> None:
+        self.table = table
+        self._rows = rows
+        self._names: dict[str, str] = {}
+
+    def add(self, value: str) -> str:
+        """Select a value; returns the name of its column."""
+        return self._names.setdefault(value, f"c{len(self._names)}")
+
+    def sql(self) -> str:
+        """The SELECT in brackets."""
+        values = "".join(f", {value} AS {name}" for value, name in self._names.items())
+        return f'(SELECT true AS there{values} FROM {self._rows} AS "t")'
+
+
+@dataclass(frozen=True)
+class _NodeColumns:
+    """Columns of a node rule's rows: does the condition hold, is the row kept, values, label."""
+
+    holds: str
+    kept: str
+    values: tuple[str, ...]
+    label: str
+
+
+class _Rows:
+    """The rows of a table with the tables that node rules join to it, as one SELECT."""
+
+    def __init__(self, source: _Source, table: tuple[str, str]) -> None:
+        self._source = source
+        self._own = _Values(table, source.table(table))
+        self._joined: list[tuple[_Join, _Values]] = []
+        self._selected: list[str] = ["b.there"]
+
+    def column(self, value: str) -> str:
+        """Select a value over the table's columns; returns the name of its column."""
+        return self._select(self._inner(value))
+
+    def values(self, items: Sequence[_Property], where: str) -> list[str]:
+        """Select properties of the rows that a condition holds for; the names of their columns."""
+        condition = f"({where}\n) IS TRUE" if where else "true"
+        return [self._select(self._value(item, {}, condition)) for item in items]
+
+    def node(self, rule: _Node, items: Sequence[_Property]) -> _NodeColumns:
+        """Select what a node rule makes of the row."""
+        aliases = {join.name: self._join(join) for join in rule.joins}
+        condition = f"({rule.where}\n) IS TRUE" if rule.where else "true"
+        holds = self._inner(condition)
+        values = [self._value(item, aliases, condition) for item in items]
+        kept = holds
+        if rule.keep_first:
+            order = self._inner(f"row_number() OVER (ORDER BY {rule.keep_first}\n)")
+            keys = [self._value(i, aliases, condition, raw=True) for i in rule.identity]
+            whole = " AND ".join(f"{key} IS DISTINCT FROM NULL" for key in keys)
+            same = f"OVER (PARTITION BY {', '.join([holds, *keys])} ORDER BY {order})"
+            kept = f"{holds} AND (NOT ({whole}) OR row_number() {same} = 1)"
+            values = [
+                f"CASE WHEN {whole} THEN first_value({v}) {same} ELSE {v} END" for v in values
+            ]
+        label = "NULL"
+        if rule.labels_by:
+            by = _Property("", rule.labels_by.column, "STRING", join=rule.labels_by.join)
+            label = f"{self._value(by, aliases, condition, raw=True)}::text"
+        chosen = (holds, kept, label, *values)
+        holds, kept, label, *names = [self._select(value) for value in chosen]
+        return _NodeColumns(holds, kept, tuple(names), label)
+
+    def sql(self) -> str:
+        """The SELECT in brackets."""
+        joins = ""
+        for number, (join, values) in enumerate(self._joined):
+            on = " AND ".join(
+                self._source.refers(
+                    (f"j{number}.{_quoted(reference)}", join.table, reference),
+                    (self._inner(self._plain(column)), self._own.table, column),
+                )
+                for reference, column in zip(join.references, join.columns, strict=True)
+            )
+            joins += f" LEFT JOIN {self._source.table(join.table)} AS j{number} ON {on}"
+            joins += f" CROSS JOIN LATERAL {values.sql()} AS x{number}"
+        chosen = ", ".join(self._selected)
+        return f"(SELECT {chosen} FROM {self._own.sql()} AS b{joins})"
+
+    def _join(self, join: _Join) -> str:
+        """Join a table; its values are asked of a row of nulls too, where there is no other."""
+        number = len(self._joined)
+        columns = ", ".join(f"j{number}.{_quoted(c)}" for c in self._source.columns(join.table))
+        self._joined.append((join, _Values(join.table, f"(SELECT {columns})")))
+        return f"x{number}"
+
+    def _value(
+        self, item: _Property, aliases: dict[str, str], condition: str, raw: bool = False
+    ) -> str:
+        """A property's value; an expression is not asked of rows that the rule leaves out."""
+        alias = aliases[item.join] if item.join else "b"
+        values = self._joined[int(alias[1:])][1] if item.join else self._own
+        value = self._source.raw(item) if raw else self._source.value(values.table, item)
+        if item.expression and not item.join and condition != "true":
+            value = f"CASE WHEN {condition} THEN {value} END"
+        return f"{alias}.{values.add(value)}"
+
+    def _inner(self, value: str) -> str:
+        return f"b.{self._own.add(value)}"
+
+    def _plain(self, column: str) -> str:
+        return f'"t".{_quoted(column)}'
+
+    def _select(self, value: str) -> str:
+        self._selected.append(f"{value} AS o{len(self._selected)}")
+        return f"o{len(self._selected) - 1}"
 
 
 # -- Grafeo -------------------------------------------------------------------------------------
@@ -498,10 +763,13 @@ class _Graph:
         """The one number that a statement returns."""
         return next((int(row["c"]) for row in self._execute(statement)), 0)
 
-    def labels(self) -> list[tuple[str, ...]]:
-        """Every set of labels that a node has."""
-        rows = self._execute("MATCH (n) RETURN DISTINCT labels(n) AS l")
-        return sorted({tuple(sorted(row["l"])) for row in rows})
+    def labels(self) -> Counter[tuple[str, ...]]:
+        """Every set of labels that nodes have, and how many have it."""
+        rows = self._execute("MATCH (n) RETURN labels(n) AS l, count(n) AS c")
+        counts: Counter[tuple[str, ...]] = Counter()
+        for row in rows:
+            counts[tuple(sorted(row["l"]))] += row["c"]
+        return counts
 
     def types(self) -> list[str]:
         """Every type that a relationship has."""
@@ -514,11 +782,6 @@ class _Graph:
         for row in self._execute(f"MATCH (n:{_ticked(label)}) RETURN n"):
             node = row["n"]
             yield node["_id"], node["_labels"], _own_properties(node)
-
-    def unlabelled(self) -> int:
-        """How many nodes have no label."""
-        labels = self._execute("MATCH (n) RETURN labels(n) AS l")
-        return sum(not row["l"] for row in labels)
 
     def relationships(self, type_name: str) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
         """Id, start's id, end's id and properties of the relationships of a type."""
@@ -544,11 +807,11 @@ def _own_properties(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapped(properties: dict[str, Any]) -> dict[str, Any]:
-    """Without the product's own (`_run`) and the engine's (`_id`); null is absent."""
+    """Without the product's own (`_run`, but with `_of`) and the engine's; null is absent."""
     return {
         name: value
         for name, value in properties.items()
-        if not name.startswith("_") and value is not None
+        if (name == "_of" or not name.startswith("_")) and value is not None
     }
 
 
@@ -597,18 +860,29 @@ class _Comparer:
         self._source = source
         self._graph = graph
         self._node_rules, self._relationship_rules = _read_mapping(document)
+        counts = Counter(label for rule in self._node_rules for label in rule.possible_labels)
+        shared = {label for label, count in counts.items() if count > 1}
+        self._marked = {
+            r.number for r in self._node_rules if not shared.isdisjoint(r.possible_labels)
+        }
+        self._by_label: dict[str, list[_Node]] = defaultdict(list)
+        for rule in self._node_rules:
+            self._by_label[rule.label].append(rule)
         self._ident_of: dict[int, bytes] = {}
         self._entities: list[Entity] = []
 
     async def run(self) -> Comparison:
         for node in self._node_rules:
-            await self._source.describe(node.table)
+            own = [item for item in node.properties if not item.join]
+            await self._source.describe(node.table, own)
+            for join in node.joins:
+                joined = [item for item in node.properties if item.join == join.name]
+                await self._source.describe(join.table, joined)
         for rule in self._relationship_rules:
-            await self._source.describe(rule.table)
+            await self._source.describe(rule.table, rule.properties)
         for node in self._node_rules:
             await self._compare_nodes(node)
         self._other_nodes()
-        await self._source.with_extension_operators()
         await self._compare_all_relationships()
         nodes = self._graph.number("MATCH (n) RETURN count(n) AS c")
         relationships = self._graph.number("MATCH ()-[r]->() RETURN count(r) AS c")
@@ -628,64 +902,89 @@ class _Comparer:
     # nodes
 
     async def _compare_nodes(self, rule: _Node) -> None:
-        entity = Entity(rule.label, ".".join(rule.table))
+        entity = Entity(rule.id, ".".join(rule.table))
         self._entities.append(entity)
         there = self._read_nodes(rule, entity)
         width = len(rule.properties)
         identity = [rule.properties.index(item) for item in rule.identity]
         async for row in self._source.rows(self._node_sql(rule)):
-            entity.rows += 1
             texts = [source_text(row[n], rule.properties[n].type) for n in range(width)]
             key = [texts[n] for n in identity]
-            ident = rule.ident(key)
-            candidates = there.get(ident)
+            if rule.key and "null" in key:
+                entity.unkeyed += 1
+                continue
+            entity.rows += 1
+            candidates = there.get(rule.ident(key))
             if not candidates:
                 entity.differ("missing", rule.described(key))
                 continue
-            node, whole = candidates.pop()
+            wanted = tuple(sorted(rule.labels_of(row[width])))
+            exact = (n for n, found in enumerate(candidates) if found[2] == wanted)
+            number, whole, labels = candidates.pop(next(exact, -1))
+            if labels != wanted:
+                shown = (":".join(wanted), ":".join(labels))
+                entity.differ("wrong labels", rule.described(key), ("labels", *shown))
             if whole != _digest(texts):
-                found = self._graph.node_properties(node)
+                found = self._graph.node_properties(number)
+                found.pop("_of", None)
                 differences = _value_differences(rule.properties, texts, found)
                 entity.differ("different", rule.described(key), *differences)
         for candidates in there.values():
-            for node, _ in candidates:
-                found = self._graph.node_properties(node)
-                key = _texts(rule.identity, found)
-                entity.differ("extra", f"{rule.described(key)} (node {node})")
+            for number, _, _ in candidates:
+                key = _texts(rule.identity, self._graph.node_properties(number))
+                entity.differ("extra", f"{rule.described(key)} (node {number})")
 
     def _node_sql(self, rule: _Node) -> str:
-        values = [self._source.value("t", rule.table, item) for item in rule.properties]
-        return f'SELECT {", ".join(values)} FROM {self._source.table(rule.table)} AS "t"'
+        rows = _Rows(self._source, rule.table)
+        node = rows.node(rule, rule.properties)
+        values = ", ".join((*node.values, node.label))
+        return f"SELECT {values} FROM {rows.sql()} AS n WHERE {node.kept}"
 
-    def _read_nodes(self, rule: _Node, entity: Entity) -> dict[bytes, list[tuple[int, bytes]]]:
-        there: dict[bytes, list[tuple[int, bytes]]] = {}
+    def _read_nodes(
+        self, rule: _Node, entity: Entity
+    ) -> dict[bytes, list[tuple[int, bytes, tuple[str, ...]]]]:
+        """The rule's nodes by what they are known by: id, digest of all values, labels."""
+        there: dict[bytes, list[tuple[int, bytes, tuple[str, ...]]]] = {}
         for number, labels, found in self._graph.nodes(rule.label):
+            of = found.pop("_of", None)
+            if self._maker(labels, of) is not rule:
+                continue
             entity.found += 1
             key = _texts(rule.identity, found)
-            if labels != [rule.label]:
-                entity.differ("wrong labels", f"{rule.described(key)} has labels {labels}")
+            marker = rule.id if rule.number in self._marked else None
+            if of != marker:
+                shown = ("_of", graph_text(marker), graph_text(of))
+                entity.differ("different", f"{rule.described(key)} (node {number})", shown)
             ident = rule.ident(key)
             self._ident_of[number] = ident
             nodes = there.setdefault(ident, [])
             if nodes and rule.key:
                 entity.differ("doubled", f"{rule.described(key)} (node {number})")
             else:
-                nodes.append((number, _whole(rule.properties, found)))
+                whole = _whole(rule.properties, found)
+                nodes.append((number, whole, tuple(sorted(labels))))
         return there
 
+    def _maker(self, labels: Sequence[str], of: Any) -> _Node | None:
+        """The rule that made a node: by its mark, else the one whose labels fit best."""
+        rules = [rule for label in labels for rule in self._by_label.get(label, ())]
+
+        def fit(rule: _Node) -> tuple[bool, bool, int]:
+            marked = rule.number in self._marked
+            all_there = {rule.label, *rule.labels} <= set(labels)
+            return (
+                marked and rule.id == of,
+                not marked and of is None,
+                len(rule.labels) if all_there else -1,
+            )
+
+        return max(rules, key=fit, default=None)
+
     def _other_nodes(self) -> None:
-        known = {rule.label for rule in self._node_rules}
-        for labels in self._graph.labels():
-            if known.isdisjoint(labels):
-                name = ":".join(labels) or "no label"
-                entity = Entity(name, "none")
-                numbers = (
-                    {n for label in labels for n, _, _ in self._graph.nodes(label)}
-                    if labels
-                    else range(self._graph.unlabelled())
-                )
-                entity.found = len(numbers)
-                entity.differ("extra", f"{len(numbers)} nodes that no rule makes")
+        for labels, count in sorted(self._graph.labels().items()):
+            if self._by_label.keys().isdisjoint(labels):
+                entity = Entity(":".join(labels) or "no label", "none", found=count)
+                entity.differ("extra", f"{count} nodes that no rule makes")
                 self._entities.append(entity)
 
     # relationships
@@ -732,13 +1031,8 @@ class _Comparer:
         matched: set[bytes] = set()
         left: dict[bytes, _Edge] = defaultdict(_Edge)
         names: dict[bytes, str] = {}
-        statement, read = self._relationship_sql(rule)
-        async for row in self._source.rows(statement):
+        async for start, end, texts in self._made(rule, entity, there):
             entity.rows += 1
-            start, end, texts = read(row)
-            if start is None or end is None:
-                entity.orphans += 1
-                continue
             first, second = rule.start.node.ident(start), rule.end.node.ident(end)
             content = first + second + _digest(texts)
             if there.get(content):
@@ -756,40 +1050,69 @@ class _Comparer:
                 left[content[:40]].graph += numbers
         self._explain(rule, entity, left, names)
 
-    def _relationship_sql(self, rule: _Relationship) -> tuple[str, Any]:
-        """The SELECT of a rule, and what reads ends and properties out of its rows."""
-        columns = [self._source.value("t", rule.table, item) for item in rule.properties]
-        joins: list[str] = []
-        widths = []
-        for alias, end in (("s", rule.start), ("e", rule.end)):
-            node = end.node
-            itself = node.table == rule.table and end.columns == end.references
-            used = "t" if itself else alias
-            if not itself:
-                pairs = zip(end.references, end.columns, strict=True)
-                on = [self._source.refers(alias, node.table, r, c) for r, c in pairs]
-                joins.append(
-                    f'LEFT JOIN {self._source.table(node.table)} AS "{alias}" ON {" AND ".join(on)}'
-                )
-            columns.append(f'"{used}".tableoid IS NOT NULL')
-            columns += [self._source.value(used, node.table, item) for item in node.identity]
-            widths.append(len(node.identity))
-        ends = dict.fromkeys((*rule.start.columns, *rule.end.columns))
-        # A composite value whose parts are all null `IS NULL`, but it is not null.
-        present = [f'"t".{_quoted(name)} IS DISTINCT FROM NULL' for name in ends]
-        where = f" WHERE {' AND '.join(present)}" if present else ""
-        statement = (
-            f'SELECT {", ".join(columns)} FROM {self._source.table(rule.table)} AS "t" '
-            + " ".join(joins)
-            + where
-        )
-        own = len(rule.properties)
+    async def _made(
+        self, rule: _Relationship, entity: Entity, there: dict[bytes, list[int]]
+    ) -> AsyncIterator[tuple[list[str], list[str], list[str]]]:
+        """Start, end and values of every relationship that the source's rows make."""
+        merged: dict[tuple[Any, ...], tuple[list[str], list[str], list[str]]] = {}
+        statement, read = self._relationship_sql(rule)
+        async for row in self._source.rows(statement):
+            start, end, texts, place = read(row)
+            if start is None or end is None:
+                entity.rows += 1
+                entity.orphans += 1
+                continue
+            if not rule.merged:
+                yield start, end, texts
+                continue
+            ends = rule.start.node.ident(start) + rule.end.node.ident(end)
+            one = (ends, *rule.identity_of(texts, place))
+            # Which of several rows gives the values is nobody's promise.
+            if one not in merged or ends + _digest(texts) in there:
+                merged[one] = (start, end, texts)
+        for made in merged.values():
+            yield made
 
-        def read(row: Any) -> tuple[list[str] | None, list[str] | None, list[str]]:
+    def _relationship_sql(self, rule: _Relationship) -> tuple[str, Any]:
+        """The SELECT of a rule, and what reads ends, values and place out of its rows."""
+        rows = _Rows(self._source, rule.table)
+        names = [*rows.values(rule.properties, rule.where), rows.column("row_number() OVER ()")]
+        columns = [f"t.{name}" for name in names]
+        # A composite value whose parts are all null `IS NULL`, but it is not null.
+        pointing = dict.fromkeys((*rule.start.columns, *rule.end.columns))
+        conditions = [
+            f"t.{rows.column(f'"t".{_quoted(name)} IS DISTINCT FROM NULL')}" for name in pointing
+        ]
+        if rule.where:
+            conditions.append(f"t.{rows.column(f'({rule.where}\n) IS TRUE')}")
+        joins = ""
+        for alias, end in (("s", rule.start), ("e", rule.end)):
+            if rule.is_row_itself(end):
+                node = rows.node(end.node, end.node.identity)
+                conditions.append(f"t.{node.kept}")
+                columns += ["t.there", *(f"t.{name}" for name in node.values)]
+                continue
+            target = _Rows(self._source, end.node.table)
+            node = target.node(end.node, end.node.identity)
+            on = [
+                self._source.refers(
+                    (f"{alias}.{target.column(f'"t".{_quoted(r)}')}", end.node.table, r),
+                    (f"t.{rows.column(f'"t".{_quoted(c)}')}", rule.table, c),
+                )
+                for r, c in zip(end.references, end.columns, strict=True)
+            ]
+            joins += f" LEFT JOIN {target.sql()} AS {alias} ON {' AND '.join(on)}"
+            conditions.append(f"{alias}.{node.holds} IS NOT FALSE")
+            columns += [f"{alias}.there", *(f"{alias}.{name}" for name in node.values)]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        statement = f"SELECT {', '.join(columns)} FROM {rows.sql()} AS t{joins}{where}"
+        own = len(rule.properties)
+        second = own + 2 + len(rule.start.node.identity)
+
+        def read(row: Any) -> tuple[list[str] | None, list[str] | None, list[str], int]:
             texts = [source_text(row[n], rule.properties[n].type) for n in range(own)]
-            start = _end_texts(row, own, rule.start.node)
-            end = _end_texts(row, own + 1 + widths[0], rule.end.node)
-            return start, end, texts
+            start = _end_texts(row, own + 1, rule.start.node)
+            return start, _end_texts(row, second, rule.end.node), texts, row[own]
 
         return statement, read
 
@@ -836,8 +1159,8 @@ class _Comparer:
     def _ends_shown(
         self, rule: _Relationship, ends: bytes, names: dict[bytes, str], number: int
     ) -> str:
-        first = names.get(ends[:20], rule.start.node.label)
-        second = names.get(ends[20:40], rule.end.node.label)
+        first = names.get(ends[:20], rule.start.node.id)
+        second = names.get(ends[20:40], rule.end.node.id)
         return f"({first})->({second}) (relationship {number})"
 
 
@@ -848,7 +1171,8 @@ def _number(ident: bytes) -> int:
 def _end_texts(row: Any, at: int, node: _Node) -> list[str] | None:
     if not row[at]:
         return None
-    return [source_text(row[at + 1 + n], item.type) for n, item in enumerate(node.identity)]
+    texts = [source_text(row[at + 1 + n], item.type) for n, item in enumerate(node.identity)]
+    return None if node.key and "null" in texts else texts
 
 
 # -- the command --------------------------------------------------------------------------------

@@ -213,6 +213,11 @@ class Table:
         return self._by_name.get(name)
 
     @property
+    def keys(self) -> tuple[Key, ...]:
+        """The primary key, if there is one, and the unique keys."""
+        return (*((self.primary_key,) if self.primary_key else ()), *self.unique_keys)
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """All columns, in the table's order."""
         return tuple(column.name for column in self.columns)

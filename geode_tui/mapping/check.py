@@ -161,8 +161,8 @@ def _key_problem(rule: NodeRule, table: Table) -> str:
     if rule.keep_first or table.kind not in ("table", "partitioned"):
         return ""
     columns = {item.column for item in items if not item.expression}
-    for key in (table.primary_key, *table.unique_keys):
-        if key is None or not set(key.columns) <= columns:
+    for key in table.keys:
+        if not set(key.columns) <= columns:
             continue
         members = [table.column(name) for name in key.columns]
         if all(column is not None and not column.nullable for column in members):
@@ -174,8 +174,7 @@ def _unique_in(table: Table, columns: tuple[str, ...]) -> bool:
     """Whether at most one row has these values; of a view or query nobody can tell."""
     if table.kind not in ("table", "partitioned"):
         return True
-    keys = [key for key in (table.primary_key, *table.unique_keys) if key is not None]
-    return any(set(key.columns) <= set(columns) for key in keys)
+    return any(set(key.columns) <= set(columns) for key in table.keys)
 
 
 def _relationship_problems(
@@ -209,7 +208,7 @@ def _end_problems(
     for column in missing:
         yield _unknown_column(column, target, (*place, "references"))
     own = node.table == table.name and end.columns == end.references
-    if not end.columns and (node.table != table.name or node.key):
+    if not end.columns and node.table != table.name:
         yield Problem(place, "no columns", "name the columns that hold the other node's key")
     elif not own and not missing:
         yield from _reference_problems(end, place, node, target)

@@ -154,7 +154,10 @@ def merge(fresh: Mapping, edited: Mapping, catalog: Catalog) -> Mapping:
     types: dict[tuple[str, str], set[str]] = {}
     for r in ours:
         types.setdefault((r.start.node, r.end.node), set()).add(r.type)
+    as_nodes = {rule.table for rule in edited.nodes} - {rule.table for rule in fresh.nodes}
     for r in (_relabelled(r, ids) for r in fresh.relationships if _reference(r) not in mapped):
+        if r.table in as_nodes:  # a join table that a person made a node of
+            continue
         if {r.start.node, r.end.node} <= made and not _is_joined(r, tables, joined):
             used = types.setdefault((r.start.node, r.end.node), set())
             ours.append(replace(r, type=unused(r.type, used)))

@@ -12,7 +12,7 @@ from geode_tui.errors import MappingError
 from geode_tui.mapping.model import Endpoint, Mapping, NodeRule
 from geode_tui.mapping.relation import OWNER, column_named, source_of, table_named
 from geode_tui.mapping.types import Sql, cast
-from geode_tui.mapping.values import Value, condition_on, key_values, marker
+from geode_tui.mapping.values import Value, condition_on, key_values, marker, rows_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def end_of(end: Endpoint, alias: str, table: Table, mapping: Mapping, catalog: C
     on = equal_pairs(pairs, target, alias, table)
     # A node that is not there is an orphan's, not a key that is null.
     values = [replace(v, required=False) for v in key_values(rule, target, mapping, alias)]
-    return End(rule, False, values, (source_of(target, alias), on), kept)
+    one_each = any(set(key.columns) <= set(end.references) for key in target.keys)
+    rows = source_of(target, alias) if one_each else rows_of(rule, target, alias)
+    return End(rule, False, values, (rows, on), kept)
 
 
 def _direct_values(
@@ -79,10 +81,13 @@ def _not_filtered(
         return None
     kept = condition_on(rule.where, target, "x")
     assert kept is not None
+    same = equal_pairs(pairs, target, "x", table)
+    there = exp.select(exp.Literal.number(1)).from_(source_of(target, "x")).where(same)
     left_out = exp.Not(this=exp.paren(exp.Is(this=kept, expression=exp.true())))
-    there = exp.select(exp.Literal.number(1)).from_(source_of(target, "x"))
-    there = there.where(equal_pairs(pairs, target, "x", table), left_out)
-    return exp.Not(this=exp.Exists(this=there))
+    none_left_out = exp.Not(this=exp.Exists(this=there.where(left_out)))
+    if not rule.keep_first:
+        return none_left_out
+    return exp.paren(exp.or_(none_left_out, exp.Exists(this=there.where(kept.copy()))))
 
 
 def equal_pairs(pairs: Iterable[tuple[str, str]], target: Table, alias: str, table: Table) -> Sql:

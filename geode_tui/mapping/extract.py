@@ -23,25 +23,25 @@ from geode_tui.mapping.model import ROW, Mapping, NodeRule, Property, Relationsh
 from geode_tui.mapping.relation import (
     OWNER,
     column_named,
-    is_null,
     named,
     not_null,
     plain_source,
     source_of,
     table_named,
 )
-from geode_tui.mapping.types import Conversion, Sql, cast, text
+from geode_tui.mapping.types import Sql, cast, text
 from geode_tui.mapping.values import (
     Value,
     condition_on,
     fingerprint,
     guarded,
     joined_tables,
-    key_values,
     label_by,
     marker,
     place_value,
+    place_where_null,
     rejection,
+    row_place,
     rows_of,
     rule_value,
     value_of,
@@ -213,13 +213,6 @@ def compile_extract(rule: Rule, mapping: Mapping, catalog: Catalog) -> Extract:
     return _relationship_extract(rule, table, mapping, catalog)
 
 
-def key_conversions(
-    rule: NodeRule, table: Table, mapping: Mapping
-) -> tuple[tuple[str, Conversion], ...]:
-    """The names and conversions of the properties that identify a rule's nodes."""
-    return tuple((value.name, value.how) for value in key_values(rule, table, mapping, OWNER))
-
-
 def _node_extract(rule: NodeRule, table: Table, mapping: Mapping, catalog: Catalog) -> Extract:
     joined = joined_tables(rule, catalog)
     values = [rule_value(item, rule, table, joined) for item in rule.included_properties]
@@ -255,7 +248,14 @@ def _relationship_extract(
     values = [value_of(item, table, OWNER, item.name in rule.key) for item in _own(rule)]
     if rule.key == (ROW,):
         values.append(place_value(table, OWNER))
-    owner = next((e.rule for e in ends if e.own and e.rule.keep_first), None)
+    owners = {end.rule.id: end.rule for end in ends if end.own and end.rule.keep_first}
+    if len(owners) > 1:
+        raise MappingError(
+            f"{rule.id} joins two rules of {table.name} that each keep the first rows",
+            "a row may be kept by one and not by the other",
+            "read one of them from a query",
+        )
+    owner = next(iter(owners.values()), None)
     relation = rows_of(owner, table) if owner else source_of(table)
     query = _selected(start, end, values, table).from_(relation, copy=False)
     for one in ends:
@@ -343,13 +343,11 @@ def _without_equals(
     """Of relationships that became equal because their ends did, one; orphans stay as they are."""
     ends = len(start) + len(end)
     identity: list[Sql] = [exp.column(f"v{n}", table="s") for n in range(ends)]
-    missing = exp.or_(*(is_null(column) for column in identity))
+    ends_known = list(identity)
     names = [value.name for value in values]
     identity += [exp.column(f"v{ends + names.index(name)}", table="s") for name in rule.key]
-    if table.has_storage:
-        place = cast(exp.column("ctid", table=OWNER), "text")
-        query = query.select(_aliased("place", place))
-        identity.append(exp.Case().when(missing, exp.column("place", table="s")))
+    query = query.select(_aliased("place", row_place(table, OWNER)))
+    identity.append(place_where_null(ends_known, exp.column("place", table="s")))
     wanted = [exp.column(f"v{n}", table="s") for n in range(ends + len(values))]
     wanted += [exp.column(name, table="s") for name in ("fp", "reject")]
     return exp.select(*wanted).from_(named(query, "s")).distinct(*identity)

@@ -58,8 +58,7 @@ def tokens(text: str) -> list[Token]:
     if len(text) > MOST_CHARACTERS:
         refuse(text, 0, f"longer than {MOST_CHARACTERS:,} characters")
     for at, character in enumerate(text):
-        odd = not character.isprintable() and character not in _SPACE and character != " "
-        if (odd and ord(character) < 0xA0) or 0xD800 <= ord(character) < 0xE000:
+        if character == "\0" or 0xD800 <= ord(character) < 0xE000:
             refuse(text, at, f"the control character U+{ord(character):04X}")
     found: list[Token] = []
     at = 0

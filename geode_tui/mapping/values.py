@@ -78,10 +78,10 @@ _NAN = cast(text("NaN"), "float8")
 
 def place_value(table: Table, alias: str) -> Value:
     """The key of a row of a table without one: its place."""
-    return Value(ROW, _row_place(table, alias), _ROW_TEXT)
+    return Value(ROW, row_place(table, alias), _ROW_TEXT)
 
 
-def _row_place(table: Table, alias: str) -> Sql:
+def row_place(table: Table, alias: str) -> Sql:
     """The text of a row's place, unique in the table: leaf and ctid.
 
     Rows without storage (of a view) are known by their content, numbered where it is the same.
@@ -142,10 +142,10 @@ def condition_on(condition: str, table: Table, alias: str) -> Sql | None:
     return exp.paren(compile_condition(condition, table).sql(alias)) if condition else None
 
 
-def rows_of(rule: NodeRule, table: Table) -> exp.Expr:
+def rows_of(rule: NodeRule, table: Table, alias: str = OWNER) -> exp.Expr:
     """The rows of a rule's table; of rows with the same key only the first where it says so."""
     if not rule.keep_first:
-        return source_of(table)
+        return source_of(table, alias)
     keys = []
     for name in rule.key:
         item = rule.property_named(name)
@@ -154,19 +154,21 @@ def rows_of(rule: NodeRule, table: Table) -> exp.Expr:
         keys.append(value_of(item, table, OWNER).source)
     if not keys:
         raise MappingError(f"{rule.id} keeps the first row of each key, and has no key")
-    place = cast(exp.column("ctid", table=OWNER), "text")
-    if table.has_storage:  # rows without a whole key are not the same row
-        missing = exp.or_(*(is_null(key) for key in keys))
-        keys.append(exp.Case().when(missing, place))
+    place = row_place(table, OWNER)
+    keys.append(place_where_null(keys, place))
     order: list[Sql] = [exp.Ordered(this=key.copy(), nulls_first=False) for key in keys]
     order += compile_ordering(rule.keep_first, table).sql(OWNER)
-    if table.has_storage:
-        order.append(exp.Ordered(this=place.copy(), nulls_first=False))
+    order.append(exp.Ordered(this=place.copy(), nulls_first=False))
     rows = exp.select(f"{OWNER}.*").from_(source_of(table)).distinct(*keys)
     where = condition_on(rule.where, table, OWNER)
     if where is not None:
         rows = rows.where(where)
-    return named(rows.order_by(*order), OWNER)
+    return named(rows.order_by(*order), alias)
+
+
+def place_where_null(keys: Sequence[Sql], place: Sql) -> Sql:
+    """The row's place where a part of the key is null: such rows are not the same row."""
+    return exp.Case().when(exp.or_(*(is_null(key) for key in keys)), place.copy())
 
 
 def guarded(value: Value) -> Sql:

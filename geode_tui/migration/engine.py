@@ -365,7 +365,7 @@ class Engine:
         if blocking:
             first = blocking[0]
             more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
-            raise GeodeTuiError(f"{first.subject}: {first.message}{more}", "", first.mend)
+            raise GeodeTuiError(f"{first.subject}: {first.message}{more}", "", first.next_step)
 
     def _show(self, record: RunRecord, plan: Plan) -> None:
         described = [(e.id, e.kind, e.estimate) for e in plan.entities]

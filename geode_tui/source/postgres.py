@@ -24,6 +24,7 @@ from geode_tui.catalog import (
     Widths,
 )
 from geode_tui.errors import ConnectError, MappingError, PermissionRefusedError, UsageError
+from geode_tui.mapping.expressions import check_query
 from geode_tui.mapping.extract import Extract
 from geode_tui.mapping.model import QUERY_SCHEMA, Query
 from geode_tui.source.describe import describe_query
@@ -208,12 +209,21 @@ class Source:
         return table
 
     async def described(self, catalog: Catalog, queries: Sequence[Query]) -> Catalog:
-        """The catalog with the queries of a mapping as tables. Raises MappingError."""
-        from geode_tui.mapping.expressions import check_query
+        """The catalog with the queries of a mapping as tables. Raises MappingError.
 
+        The server is given what was understood of a query, written anew, never its text.
+        """
+        described = []
         for query in queries:
-            check_query(query.sql)
-        return catalog.with_tables([await self.describe_query(q.sql, q.name) for q in queries])
+            if catalog.table(query.table) is not None:
+                raise MappingError(
+                    f"query {query.name} has the name of the table {query.table}",
+                    "",
+                    "rename the query",
+                )
+            sql = check_query(query.sql).sql("postgres")
+            described.append(await self.describe_query(sql, query.name))
+        return catalog.with_tables(described)
 
     async def reader(self, snapshot: str | None = None) -> Reader:
         """A session of its own for bulk reading, on an exported snapshot if one is named."""

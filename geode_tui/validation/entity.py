@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,12 +84,19 @@ class Entity:
 
     def key_text(self, row: Record) -> str:
         """A row's key for a person: `id=12`; its place where the table has no key."""
-        cursor = self.cursor(row)
-        if not cursor:
-            place = self.properties(row).get("_row") or row[0]
+        if place := self.properties(row).get(ROW):
             return f"row {place}"
-        columns = self.extract.cursor_columns
-        return ", ".join(f"{c}={v}" for c, v in zip(columns, cursor, strict=True))
+        if self.extract.keyed:
+            return _told(self.extract.cursor_columns, self.cursor(row))
+        if isinstance(self.shape, NodeShape):
+            return _told(self.shape.key, self.node_key(row))
+        start, end, _ = self.relationship_key(row)
+        return f"({_told(self.shape.start.key, start)}) to ({_told(self.shape.end.key, end)})"
+
+
+def _told(names: Sequence[str], values: Sequence[Any]) -> str:
+    pairs = zip(names, values, strict=True)
+    return ", ".join(f"{name}={value}" for name, value in pairs if name != OF)
 
 
 def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:

@@ -1,0 +1,1 @@
+"""What a mapping could gain, each room one family: with the evidence and the edit that does it."""
