@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
+import grafeo
 import pytest
+from textual.drivers.headless_driver import HeadlessDriver
 
 from geode_tui.catalog import Catalog, Column, DataType, ForeignKey, Key, Table, TableName
+from geode_tui.mapping import reshape
 from geode_tui.mapping.file import load
-from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, RelationshipRule
+from geode_tui.mapping.model import (
+    Endpoint,
+    LabelBy,
+    Mapping,
+    NodeRule,
+    RelationshipRule,
+    Waiver,
+)
 from geode_tui.screens.dialogs import ChoiceDialog, ErrorDialog, PromptDialog, TextDialog
-from geode_tui.widgets.graph_pattern import draw
+from geode_tui.widgets.finding_list import FindingList
 from geode_tui.widgets.panes import Panes
 from geode_tui.widgets.property_grid import PropertyGrid
+from geode_tui.widgets.rule_diagram import draw
 from geode_tui.widgets.rule_table import RuleTable
+from geode_tui.widgets.statement import written_gql
+from geode_tui.widgets.suggestion_list import SuggestionList
 from tests.conftest import MakeDatabase
+from tests.golden import assert_golden
 from tests.sitting import HOSTILE, NARROW, TINY, Sitting, sitting
+from tests.terminal import settle
 
 SHOP = """
 CREATE TABLE customers (id int PRIMARY KEY, full_name text, credit numeric(10,4), vip boolean);
@@ -237,7 +254,14 @@ async def test_enter_makes_a_rule_for_a_table_without_one(dsn: str, tmp_path: Pa
         assert {rule.id for rule in sit.mapping.rules} == {rule.id for rule in full.rules}
         await go_to(sit, "public.totals")
         await sit.press("enter")
-        await sit.sees("no rule can be made for public.totals", "a view is not moved")
+        await sit.sees("what identifies a row of public.totals?")
+        await sit.write("nothing")
+        await sit.sees("no column nothing in public.totals")
+        await sit.write("sum")
+        await sit.press("enter")
+        made = sit.mapping.node_of(TableName("public", "totals"))
+        assert made is not None
+        assert made.key == ("sum",)
 
 
 async def test_every_pane_is_reached_by_keyboard_in_a_small_terminal(
@@ -251,9 +275,11 @@ async def test_every_pane_is_reached_by_keyboard_in_a_small_terminal(
         for _ in panes.panes:
             assert panes.shown is not None
             assert panes.shown.region.area > 0
-            seen.append(panes.shown.brief)
+            seen.append(panes.shown.brief.rstrip(" 0123456789"))
             await sit.press("tab")
-        assert seen == ["rules", "properties", "graph", "findings", "SQL", "rows"]
+        assert seen == [
+            *("rules", "properties", "graph", "findings", "SQL", "suggestions", "rows")
+        ]
         assert panes.shown is panes.panes[0]
         await sit.press("enter")
         assert panes.shown is panes.panes[1]
@@ -313,6 +339,230 @@ async def test_two_thousand_tables_are_listed_and_filtered(tmp_path: Path) -> No
         await sit.sees("from public.t1999")
 
 
+# Suggestions and findings
+
+VISITS = """
+CREATE TABLE places (id int PRIMARY KEY, name text NOT NULL, deleted_at timestamptz);
+CREATE TABLE visits (
+    id int PRIMARY KEY, place_id int NOT NULL, state text NOT NULL, guest_id int NOT NULL
+);
+CREATE TABLE guests (id int PRIMARY KEY, name text);
+INSERT INTO places SELECT n, 'place ' || n FROM generate_series(101, 300) n;
+INSERT INTO guests SELECT n, 'guest ' || n FROM generate_series(1001, 1200) n;
+INSERT INTO visits SELECT n, 101 + n % 200, 'open', 1001 + n % 200 FROM generate_series(1, 400) n;
+ANALYZE;
+"""
+
+
+async def test_suggestions_are_tried_applied_ignored_and_taken_back(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Values are looked up in the source; a applies, i ignores, A applies all alike."""
+    async with sitting("mapping", tmp_path, make_database(VISITS)) as sit:
+        shown = sit.app.screen.query_one(SuggestionList)
+
+        def found(word: str) -> list[str]:
+            return [s.id for s in shown.suggestions if word in s.because + s.title]
+
+        await sit.until(lambda: len([s for s in shown.suggestions if s.kind == "reference"]) == 2)
+        await sit.until(lambda: all(s.certainty == "sure" for s in shown.suggestions[:2]))
+        await sit.sees("✓ sure", "because", "effect")
+        shown.focus()
+        before = sit.mapping
+        first = shown.suggestions[0]
+        await sit.press("a")
+        assert len(sit.mapping.relationships) == 1
+        await sit.until(lambda: not found(first.title))
+        await sit.press("u")
+        assert sit.mapping is before
+        await sit.until(lambda: found(first.title))
+        shown.cursor = 0
+        await sit.press("A")
+        assert len(sit.mapping.relationships) == 2
+        await sit.press("u")
+        assert sit.mapping is before
+        await sit.until(lambda: found(first.title))
+        shown.cursor = 0
+        await sit.press("i")
+        assert sit.mapping.ignored == (first.id,)
+        await sit.until(lambda: not found(first.title))
+        await sit.press("enter")
+        assert isinstance(sit.app.screen, ChoiceDialog)
+        await sit.press("enter")
+        assert len(sit.mapping.relationships) == 1
+
+
+async def test_a_finding_is_waived_with_a_reason_and_its_mend_copied(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """w asks for the reason, which is kept in the file; y copies what mends it."""
+    sql = "CREATE TABLE log (at date, what text); CREATE TABLE dot (id int PRIMARY KEY)"
+    async with sitting("mapping", tmp_path, make_database(sql)) as sit:
+        await go_to(sit, "Log")
+        findings = sit.app.screen.query_one(FindingList)
+        await sit.until(lambda: any(f.code == "no_key" for f in findings.findings))
+        findings.focus()
+        findings.cursor = [f.code for f in findings.findings].index("no_key")
+        await sit.press("y")
+        assert sit.app.clipboard
+        await sit.press("w", "space")
+        await sit.sees("a waiver needs a reason")
+        await sit.write("it is only a log")
+        await sit.press("enter")
+        await sit.until(lambda: any(f.waived for f in findings.findings))
+        assert sit.mapping.waivers == (Waiver("no_key", "public.log", "it is only a log"),)
+        findings.cursor = [bool(f.waived) for f in findings.findings].index(True)
+        await sit.sees("waived: it is only a log", "✓ waived")
+        await sit.press("w")
+        assert sit.mapping.waivers == ()
+        few = len(findings.findings)
+        await sit.press("F")
+        await sit.until(lambda: len(findings.findings) > few)
+
+
+# Labels, directions, statements
+
+
+async def test_labels_and_directions_are_changed_by_keys(dsn: str, tmp_path: Path) -> None:
+    """L adds labels, V a label by a value, r turns a relationship, all of them to be taken back."""
+    async with sitting("mapping", tmp_path, dsn) as sit:
+        await go_to(sit, "Customer")
+        start = sit.mapping
+        await sit.press("L")
+        await sit.write("Person 1st")
+        await sit.sees("'1st' cannot be a label")
+        await sit.write("Person Party")
+        await sit.press("enter")
+        await sit.sees("✓ node Customer :Pers", "(:Customer:Person:Party {id})")
+        await sit.press("V", "down", "down", "down", "down", "enter")
+        await sit.write("true=Vip")
+        await sit.press("enter")
+        customer = sit.mapping.node("Customer")
+        assert customer is not None
+        assert customer.labels == ("Person", "Party")
+        assert customer.labels_by == LabelBy("vip", (("true", "Vip"),))
+        await sit.sees(":Vip if vip = true", "label")
+        await go_to(sit, "HAS_ITEM Order→Product")
+        await sit.press("r")
+        await sit.sees("(Product)-[:HAS_ITEM]->(Order)")
+        turned = sit.mapping.rule("(Product)-[HAS_ITEM]->(Order)")
+        assert isinstance(turned, RelationshipRule)
+        assert turned.start.columns == ("product_id",)
+        await sit.press("u", "u", "u")
+        assert sit.mapping is start
+
+
+async def test_the_gql_that_is_shown_is_what_the_graph_takes(dsn: str, tmp_path: Path) -> None:
+    """Y copies it; Grafeo runs it and makes the node and the relationship."""
+    async with sitting("mapping", tmp_path, dsn) as sit:
+        for title in ("Order", "Product", "HAS_ITEM Order→Product"):
+            await go_to(sit, title)
+            await sit.press("Y")
+            assert "MERGE" in sit.app.clipboard
+        statements = [written_gql(rule, sit.mapping) for rule in sit.mapping.rules]
+    graph = grafeo.GrafeoDB()
+    values = {"id": 1, "start_id": 1, "end_id": 1, "quantity": 2, "_fp": 7, "_run": "r"}
+    for statement in statements:
+        names = set(re.findall(r"\$(\w+)", statement))
+        graph.execute(statement, {name: values.get(name, "x") for name in names})
+    made = graph.execute("MATCH (:Order)-[r:HAS_ITEM]->(:Product) RETURN r.quantity AS q")
+    assert [dict(row) for row in made] == [{"q": 2}]
+
+
+# The file
+
+
+def editor(folder: Path, monkeypatch: pytest.MonkeyPatch, *commands: str) -> None:
+    """An $EDITOR that runs one of the commands each time, on a terminal that can be lent."""
+    steps = folder / "steps"
+    steps.write_text("\n".join(commands))
+    script = folder / "editor"
+    script.write_text(
+        f'#!/bin/sh\nstep=$(head -n 1 "{steps}"); sed -i 1d "{steps}"; sed -i "$step" "$1"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(script))
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(HeadlessDriver, "can_suspend", True)
+
+
+async def test_the_mapping_is_edited_in_ones_own_editor(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error says its line and asks again; what can be read is one step to take back."""
+    good, bad = "s/Customer/Client/g", "s/column: full_name/column: fullname/"
+    swap = "s/column: fullname/column: full_name/"
+    editor(tmp_path, monkeypatch, bad, f"{swap};{good}")
+    async with sitting("mapping", tmp_path, dsn) as sit:
+        await go_to(sit, "Customer")
+        before = sit.mapping
+        await sit.press("E")
+        await sit.until(lambda: isinstance(sit.app.screen, ChoiceDialog))
+        await sit.sees("mapping.yaml line", "fullname", "edit again")
+        await sit.press("enter")
+        await sit.until(lambda: sit.mapping is not before)
+        assert sit.mapping.node("Client") is not None
+        assert not [name for name in os.listdir(tmp_path) if name.startswith(".mapping")]
+        assert not sit.workspace.saved
+        await sit.press("u")
+        assert sit.mapping is before
+        monkeypatch.delenv("EDITOR")
+        await sit.press("E")
+        await sit.sees("no editor is named")
+
+
+async def test_a_mapping_of_one_label_and_many_rules_shows_their_names(
+    dsn: str, tmp_path: Path
+) -> None:
+    """Rules that share a label are told apart by their names, at the ends of relationships too."""
+    async with sitting("mapping", tmp_path, dsn) as sit:
+        history = sit.workspace.history
+        assert history is not None
+        shared = reshape.share_label(history.current, ["Customer", "Product"], "Thing")
+        history.apply(shared, "shared")
+        sit.app.screen.refresh_view()  # type: ignore[attr-defined]
+        await go_to(sit, "Thing (Customer)")
+        await sit.sees("Thing (Customer) · properties", "◀")
+        await go_to(sit, "HAS_ITEM Order→Product")
+        await sit.sees("(Order)-[:HAS_ITEM]->(Thing (Product))")
+
+
+async def test_every_action_is_in_the_command_palette(dsn: str, tmp_path: Path) -> None:
+    """Whoever does not know the key finds the word."""
+    async with sitting("mapping", tmp_path, dsn) as sit:
+        await go_to(sit, "Customer")
+        await sit.press("ctrl+p", *"graph", "space", *"type")
+        await sit.sees("mapping: Change the graph type")
+        await sit.press("escape", "escape", "ctrl+p", *"more", "space", *"labels")
+        await sit.sees("mapping: More labels for each node")
+        await sit.press("enter")
+        await sit.until(lambda: isinstance(sit.app.screen, PromptDialog))
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_screen_looks_as_it_was_accepted(
+    make_database: MakeDatabase, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """Names like markup, in other scripts and of 63 bytes, beside plain ones."""
+    async with sitting("mapping", tmp_path, make_database(SHOP + HOSTILE), size=size) as sit:
+        await go_to(sit, "Foo")
+        await settle(sit.pilot)
+        await sit.sees("Foo")
+        shown = [sit.text]
+        for _ in range(2 if size == NARROW else 0):
+            await sit.press("tab")
+            shown.append(sit.text)
+        await go_to(sit, "Order")
+        await settle(sit.pilot)
+        shown.append(sit.text)
+        # The first two lines have the time and the paths.
+        pages = ["\n".join(text.split("\n")[2:]) for text in shown]
+        assert_golden("\n\n".join(pages), f"mapping_{size[0]}x{size[1]}")
+
+
 def test_the_picture_of_a_relationship_a_loop_and_a_label() -> None:
     """The selected rule as boxes and arrows, in whatever width there is."""
     table = TableName("public", "t")
@@ -321,12 +571,12 @@ def test_the_picture_of_a_relationship_a_loop_and_a_label() -> None:
     follows = RelationshipRule("FOLLOWS", table, ends[0], ends[0])
     order, product = NodeRule("Order", table, (), ()), NodeRule("Product", table, (), ())
     mapping = Mapping((order, product), (contains, follows))
-    assert draw(contains, mapping, 40) == [
+    assert draw(contains, mapping, 40).lines() == [
         "╭───────╮ CONTAINS ╭─────────╮",
         "│ Order ├─────────▶│ Product │",
         "╰───────╯          ╰─────────╯",
     ]
-    assert draw(contains, mapping, 20) == [
+    assert draw(contains, mapping, 20).lines() == [
         "╭───────╮",
         "│ Order │",
         "╰─┬─────╯",
@@ -335,13 +585,13 @@ def test_the_picture_of_a_relationship_a_loop_and_a_label() -> None:
         "│ Product │",
         "╰─────────╯",
     ]
-    assert draw(follows, mapping, 40) == [
+    assert draw(follows, mapping, 40).lines() == [
         "╭───────╮",
         "│ Order ├──╮",
         "╰─▲─────╯  │ FOLLOWS",
         "  ╰────────╯",
     ]
-    assert draw(product, mapping, 40) == [
+    assert draw(product, mapping, 40).lines() == [
         "╭─────────╮",
         "│ Product │",
         "╰─┬───────╯",

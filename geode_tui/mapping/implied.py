@@ -186,6 +186,9 @@ class _Target:
     stem: Stem
     holder: bool
 
+    kind: str
+    """The family of the column's type."""
+
     @property
     def table(self) -> Table:
         return self.named.table
@@ -196,6 +199,10 @@ class _Index:
 
     def __init__(self, tables: Sequence[_Named]) -> None:
         self.targets = list(_targets(tables))
+        self._primary: dict[str, list[_Target]] = defaultdict(list)
+        for target in self.targets:
+            if target.primary:
+                self._primary[target.kind].append(target)
         self.composites = [(t, key) for t in tables for key in t.keys if len(key) > 1]
         self._by_token: dict[str, list[int]] = defaultdict(list)
         self._by_spelling: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -210,6 +217,10 @@ class _Index:
                     self._by_token[token].append(number)
             if affinity.is_people(target.named.words):
                 self._people.append(number)
+
+    def primary_of(self, kind: str) -> Sequence[_Target]:
+        """The primary keys of one column of that family."""
+        return self._primary.get(kind, ())
 
     def related(
         self, stems: Iterable[Stem], spellings: Iterable[tuple[str, ...]], own: _Named
@@ -263,7 +274,8 @@ def _targets(tables: Sequence[_Named]) -> Iterator[_Target]:
     tables_named = {named.words for named in tables}
     for named, name in keys:
         column = named.table.column(name)
-        if column is None or not family(column.type):
+        kind = family(column.type) if column else ""
+        if column is None or not kind:
             continue
         spellings = named.spellings[name]
         stems = [affinity.stem_of(words) for words in reversed(spellings)]
@@ -272,7 +284,7 @@ def _targets(tables: Sequence[_Named]) -> Iterator[_Target]:
         refers = any(name in key.columns for key in named.table.foreign_keys)
         alone = bearers[name.casefold()] == 1 and stem.words not in tables_named
         holder = _related(stem.words, named.words) or (alone and not refers)
-        yield _Target(named, column, primary, frozenset(spellings), stem, holder)
+        yield _Target(named, column, primary, frozenset(spellings), stem, holder, kind)
 
 
 def _related(stem: tuple[str, ...], named: tuple[str, ...]) -> bool:
@@ -300,9 +312,10 @@ def _single(own: _Named, column: Column, index: _Index) -> list[Candidate]:
     whole = (column.name,) in own.keys
     if _is_own_key(own, column, stems, whole):
         return []
+    kind = family(column.type)
     scored = []
     for target in index.related(stems, spellings, own):
-        if _fits(own, column, target):
+        if target.kind == kind and _fits(own, column, target):
             score, why = max(
                 (_score(stem, spellings, own, target) for stem in stems), key=lambda s: s[0]
             )
@@ -314,7 +327,7 @@ def _single(own: _Named, column: Column, index: _Index) -> list[Candidate]:
         # Whatever table its name says, the column beside it may say another.
         return [replace(c, name_score=0.6) for c in _best_keys(scored) if c.name_score >= STRONG]
     if not scored and not whole and _may_be_unnamed(column, stems):
-        others = (t for t in index.targets if t.primary and _fits(own, column, t))
+        others = (t for t in index.primary_of(kind) if _fits(own, column, t))
         scored = [
             _candidate(own, column, target, _WEAK, "", whole)
             for target, _ in zip(others, range(_MOST_TARGETS), strict=False)
@@ -353,9 +366,8 @@ def _may_be_unnamed(column: Column, stems: Iterable[Stem]) -> bool:
 def _fits(own: _Named, column: Column, target: _Target) -> bool:
     if target.table is own.table and target.column is column:
         return False
-    if target.table.name in own.table.inherits or own.table.name in target.table.inherits:
-        return False
-    return family(target.column.type) == family(column.type)
+    kin = target.table.name in own.table.inherits or own.table.name in target.table.inherits
+    return not kin
 
 
 def _score(

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from geode_tui.catalog import Catalog
-from geode_tui.errors import UsageError
+from geode_tui.catalog.profile import Inclusion
+from geode_tui.catalog.profile import Profile as Statistics
+from geode_tui.errors import MappingError, UsageError
 from geode_tui.mapping.assess import Finding, assess
 from geode_tui.mapping.check import check
 from geode_tui.mapping.edits import History
-from geode_tui.mapping.file import load, save
+from geode_tui.mapping.file import load, parse, save
+from geode_tui.mapping.implied import Candidate, Reference, test_candidates
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
+from geode_tui.mapping.suggest import Suggestion, suggest
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile
 from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.source.ddl import is_ddl_file, read_ddl
 from geode_tui.source.dsn import without_password
 from geode_tui.source.postgres import Source
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A catalog and a mapping that fits it; `saved` where it is the file's."""
+
+    catalog: Catalog
+    mapping: Mapping
+    saved: bool
 
 
 class Workspace:
@@ -43,6 +59,8 @@ class Workspace:
         self.graph = graph
         self.schemas = tuple(schemas)
         self.catalog: Catalog | None = None
+        self.statistics: Statistics | None = None
+        self.tested: dict[Reference, Inclusion] = {}
         self.history: History | None = None
         self.mapping_path = mapping_path
         self.parallel = parallel
@@ -65,34 +83,84 @@ class Workspace:
     ) -> None:
         """Connect, read the catalog, and take the mapping from its file or infer one.
 
-        Raises GeodeTuiError; what was connected before stays then.
+        A path to a DDL file gives a catalog without rows; `source` is None then. Raises
+        GeodeTuiError; what was connected before stays then.
         """
-        source = await Source.connect(dsn, password=password)
-        try:
-            catalog = await source.catalog(schemas)
-            mapping, saved = self._first_mapping(catalog)
-        except BaseException:
-            await source.close()
-            raise
-        if self.source is not None:
-            await self.source.close()
-        self.source, self.source_dsn, self._password = source, dsn, password
-        self.catalog, self.schemas = catalog, tuple(schemas)
-        self.history = History(mapping)
-        self._saved = mapping if saved else None
+        old, source = self.source, None
+        if is_ddl_file(dsn):
+            fitted = await self._fitted(await _ddl_catalog(dsn, schemas), None)
+        else:
+            source = await Source.connect(dsn, password=password)
+            try:
+                fitted = await self._fitted(await source.catalog(schemas), source)
+            except BaseException:
+                await source.close()
+                raise
+        self._take(fitted, source)
+        self.source_dsn, self._password, self.schemas = dsn, password, tuple(schemas)
+        if old is not None:
+            await old.close()
 
-    def _first_mapping(self, catalog: Catalog) -> tuple[Mapping, bool]:
-        if self.mapping_path.exists():
-            file = load(self.mapping_path)
-            check(file, catalog)
-            return file.mapping, True
-        return infer(catalog), False
+    async def _fitted(self, catalog: Catalog, source: Source | None) -> _Fitted:
+        """The catalog with the mapping's queries, and the mapping from its file or inferred."""
+        if not self.mapping_path.exists():
+            return _Fitted(catalog, await asyncio.to_thread(infer, catalog), False)
+        file = await asyncio.to_thread(load, self.mapping_path)
+        catalog = await described(catalog, file.mapping, source)
+        await asyncio.to_thread(check, file, catalog)
+        return _Fitted(catalog, file.mapping, True)
+
+    def _take(self, fitted: _Fitted, source: Source | None) -> None:
+        self.source, self.catalog = source, fitted.catalog
+        self.statistics, self.tested = None, {}
+        self.history = History(fitted.mapping)
+        self._saved = fitted.mapping if fitted.saved else None
 
     async def reload_catalog(self) -> None:
         """Read the catalog again; the mapping stays."""
-        if self.source is None:
+        if self.source is None and is_ddl_file(self.source_dsn) and self.catalog is not None:
+            catalog = await _ddl_catalog(self.source_dsn, self.schemas)
+        elif self.source is None:
             raise UsageError("no source is connected", "", "connect to one first")
-        self.catalog = await self.source.catalog(self.schemas)
+        else:
+            catalog = await self.source.catalog(self.schemas)
+        self.catalog = await described(catalog, self._require_mapping(), self.source)
+        self.statistics = None
+
+    async def read_statistics(self) -> None:
+        """Ask the source for the planner's statistics, once. Raises GeodeTuiError."""
+        source, catalog = self.source, self.catalog
+        if self.statistics is not None or source is None or catalog is None:
+            return
+        found = await source.profile(catalog)
+        if self.catalog is catalog:
+            self.statistics = found
+
+    async def test_references(self, found: Sequence[Candidate], seconds: float) -> None:
+        """Look up the values of columns that may be references, for at most so many seconds.
+
+        What was looked up before is kept. Raises GeodeTuiError.
+        """
+        source, catalog = self.source, self.catalog
+        if source is None or catalog is None:
+            return
+        left = [candidate for candidate in found if candidate.reference not in self.tested]
+        tested = await test_candidates(source, left, seconds)
+        if self.catalog is catalog:
+            self.tested |= tested
+
+    async def take_mapping(self, content: str, name: str, label: str) -> None:
+        """Make a mapping file's text the current mapping, one step to take back.
+
+        Raises MappingError with the line where it cannot be read or does not fit the catalog.
+        """
+        if self.catalog is None or self.history is None:
+            raise UsageError("there is no mapping yet", "", "connect to a source first")
+        file = await asyncio.to_thread(parse, content, name)
+        catalog = await described(self.catalog, file.mapping, self.source)
+        await asyncio.to_thread(check, file, catalog)
+        self.catalog = catalog
+        self.history.apply(file.mapping, label)
 
     def save_mapping(self) -> Path:
         """Write the current mapping to its file. Raises MappingError."""
@@ -101,11 +169,28 @@ class Workspace:
         self._saved = mapping
         return self.mapping_path
 
+    async def write_mapping(self) -> Path:
+        """Write the current mapping to its file without holding up the screen.
+
+        Raises MappingError.
+        """
+        mapping = self._require_mapping()
+        await asyncio.to_thread(save, mapping, self.mapping_path)
+        self._saved = mapping
+        return self.mapping_path
+
     def findings(self) -> tuple[Finding, ...]:
         """What the assessment finds in the current mapping; empty without a catalog."""
         if self.history is None or self.catalog is None:
             return ()
-        return assess(self.history.current, self.catalog)
+        return assess(self.history.current, self.catalog, self.statistics)
+
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """What the current mapping could gain; empty without a catalog."""
+        if self.history is None or self.catalog is None:
+            return ()
+        statistics = self.statistics or Statistics()
+        return suggest(self.history.current, self.catalog, statistics, dict(self.tested))
 
     def start_run(self) -> Runner:
         """Begin a run of the current mapping. Raises UsageError when something is missing."""
@@ -168,3 +253,24 @@ class Workspace:
             raise UsageError(
                 f"run {self.runner.run_number} is going", "", "stop it first, or wait for its end"
             )
+
+
+async def _ddl_catalog(path: str, schemas: Sequence[str]) -> Catalog:
+    found = await asyncio.to_thread(lambda: read_ddl(Path(path).expanduser(), schemas))
+    return found.catalog
+
+
+async def described(catalog: Catalog, mapping: Mapping, source: Source | None) -> Catalog:
+    """The catalog with the queries of a mapping as tables.
+
+    Raises MappingError where PostgreSQL refuses one, or where there is no source to ask.
+    """
+    if not mapping.queries:
+        return catalog
+    if source is None:
+        raise MappingError(
+            f"query {mapping.queries[0].name} cannot be read from a DDL file",
+            "only PostgreSQL knows what columns a query has",
+            "connect to a database, or remove the queries from the mapping",
+        )
+    return await source.described(catalog, mapping.queries)

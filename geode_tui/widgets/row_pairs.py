@@ -12,7 +12,7 @@ from textual.content import Content
 
 from geode_tui.catalog import Table
 from geode_tui.mapping.extract import Extract
-from geode_tui.mapping.model import NodeRule
+from geode_tui.mapping.model import NodeRule, Rule
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
 
@@ -52,29 +52,44 @@ def pair_rows(
 ) -> PairedRows:
     """Put graph rows next to the source rows with the same key."""
     rule, table = extract.rule, extract.table
-    columns = [p.column if (p := rule.property_named(n)) else n for n in extract.properties]
+    columns = [_source_column(rule, name) for name in extract.properties]
     titles = []
     if not isinstance(rule, NodeRule):
         titles += [f"start {rule.start.node}.{name}" for name in extract.start_key]
         titles += [f"end {rule.end.node}.{name}" for name in extract.end_key]
     titles += [
-        column if column == name else f"{column}{_ARROW}{name}"
+        column if column in (name, f"ƒ {name}") else f"{column}{_ARROW}{name}"
         for column, name in zip(columns, extract.properties, strict=True)
     ]
     sampled = _by_key(table, extract.cursor_columns, before)
     ends = len(extract.start_key) + len(extract.end_key)
     rows = []
     for values in after:
-        key = tuple(values[extract.fingerprint_at + 2 :])
+        key = tuple(values[extract.cursor_at :])
         source = sampled.get(key) if key else None
         pairs = [Pair(None, graph_text(value)) for value in values[:ends]]
         for column, value in zip(columns, values[extract.property_slice], strict=True):
             text = _source_text(source, table, column)
             same = text is not None and _alike(text, value)
             pairs.append(Pair(None, text or "") if same else Pair(text, graph_text(value)))
+        if extract.label_at is not None:
+            label = values[extract.label_at]
+            pairs.append(Pair(None, f":{label}" if label else "–"))
         rows.append(tuple(pairs))
+    if extract.label_at is not None:
+        titles.append("label")
     reasons = tuple(values[extract.fingerprint_at + 1] or "" for values in after)
     return PairedRows(tuple(titles), tuple(rows), reasons)
+
+
+def _source_column(rule: Rule, name: str) -> str:
+    """The column that a property is read from: `ƒ name`, `join.column` where it is not its own."""
+    item = rule.property_named(name)
+    if item is None:
+        return name
+    if item.expression:
+        return f"ƒ {name}"
+    return f"{item.join}.{item.column}" if item.join else item.column
 
 
 def graph_text(value: Any) -> str:

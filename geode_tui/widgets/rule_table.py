@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from textual.content import Content
@@ -12,6 +13,8 @@ from textual.content import Content
 from geode_tui.catalog import Catalog, TableName
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.model import Mapping, NodeRule, Rule
+from geode_tui.widgets.rule_diagram import titled
+from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
 
 RuleState = Literal["node", "relationship", "excluded", "inactive", "finding", "unmapped"]
@@ -29,7 +32,7 @@ _WIDE = (TableColumn("state", 10), TableColumn("rule"), TableColumn("table"))
 _ROOM_FOR_TABLE = 56
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuleItem:
     """A line: a rule with its state, or a table that no rule moves (`rule` is None)."""
 
@@ -39,12 +42,40 @@ class RuleItem:
 
     @property
     def title(self) -> str:
-        """`Order`, `CONTAINS Order→Product`, or the table's name."""
+        """`Order`, `Party (Supplier)`, `CONTAINS Order→Product`, or the table's name."""
         if self.rule is None:
             return str(self.table)
         if isinstance(self.rule, NodeRule):
-            return self.rule.label
+            return titled(self.rule)
         return f"{self.rule.type} {self.rule.start.node}→{self.rule.end.node}"
+
+    @cached_property
+    def marks(self) -> str:
+        """What the rule does besides: more labels, `ƒ` expressions, a condition, a join."""
+        return rule_marks(self.rule) if self.rule is not None else ""
+
+    @cached_property
+    def searched(self) -> str:
+        """What a filter looks through."""
+        word = _SHOWN[self.state][0]
+        return f"{self.title} {self.marks} {self.table} {word}".casefold()
+
+
+def rule_marks(rule: Rule) -> str:
+    """`:Staff ƒ where first ⋈`: other labels, expressions, a condition, the first of each key,
+    joined tables."""
+    marks = []
+    if isinstance(rule, NodeRule) and rule.all_labels[1:]:
+        marks.append("".join(f":{label}" for label in rule.all_labels[1:]))
+    if any(item.expression for item in rule.included_properties):
+        marks.append("ƒ")
+    if rule.where:
+        marks.append("where")
+    if isinstance(rule, NodeRule) and rule.keep_first:
+        marks.append("first")
+    if isinstance(rule, NodeRule) and rule.joins:
+        marks.append("⋈")
+    return " ".join(marks)
 
 
 class FindingIndex:
@@ -166,7 +197,11 @@ class RuleTable(VirtualTable):
     def go_to(self, item: str) -> bool:
         """Put the cursor on the rule of that id or label, or on the first of that table."""
         for index, line in enumerate(self._visible):
-            if (line.rule is not None and line.rule.id == item) or str(line.table) == item:
+            if line.rule is not None and line.rule.id == item:
+                self.cursor = index
+                return True
+        for index, line in enumerate(self._visible):
+            if str(line.table) == item:
                 self.cursor = index
                 return True
         return False
@@ -181,9 +216,7 @@ class RuleTable(VirtualTable):
 
     def _apply(self) -> None:
         wanted = self._filter
-        self._visible = (
-            [i for i in self._items if wanted in _searched(i)] if wanted else self._items
-        )
+        self._visible = [i for i in self._items if wanted in i.searched] if wanted else self._items
         self.set_empty(f"nothing matches {wanted}" if wanted else self._nothing)
         self.set_source(len(self._visible), self._cells)
 
@@ -191,9 +224,7 @@ class RuleTable(VirtualTable):
         item = self._visible[index]
         word, style = _SHOWN[item.state]
         quiet = item.state in ("excluded", "inactive", "unmapped")
-        title = Content.styled(item.title, "$text-muted") if quiet else item.title
+        title = Content.styled(one_line(item.title), "$text-muted" if quiet else "")
+        if item.marks:
+            title = Content.assemble(title, (f" {one_line(item.marks)}", "$text-secondary"))
         return (Content.styled(word, style), title, str(item.table))[: len(self.columns)]
-
-
-def _searched(item: RuleItem) -> str:
-    return f"{item.title} {item.table} {_SHOWN[item.state][0]}".casefold()

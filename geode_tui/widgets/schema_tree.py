@@ -12,7 +12,7 @@ from textual.message import Message
 
 from geode_tui.catalog import Catalog, Table, TableName
 from geode_tui.catalog.model import TableKind
-from geode_tui.widgets.fuzzy import matching
+from geode_tui.widgets.fuzzy import NameIndex, Query, inner_match, letters
 from geode_tui.widgets.text import estimate, one_line, short_bytes
 from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
 
@@ -22,6 +22,7 @@ KIND_GLYPHS: dict[TableKind, str] = {
     "view": "◇",
     "materialized view": "◆",
     "foreign table": "⇢",
+    "query": "≡",
 }
 _SLIM = (TableColumn("table", least=12), TableColumn("rows", 8, "right"))
 _BROAD = (*_SLIM, TableColumn("size", 10, "right"), TableColumn("kind", 18))
@@ -37,7 +38,7 @@ class _Branch:
 
 
 class SchemaTree(VirtualTable):
-    """Schemas and tables with kind and row estimate."""
+    """Schemas and tables with kind and row estimate; a filter shows the best matches first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -73,10 +74,10 @@ class SchemaTree(VirtualTable):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_SLIM, id=id, empty="no table matches")
         self._catalog = Catalog()
-        self._names: list[str] = []
+        self._index = NameIndex(())
         self._lines: list[_Branch | Table] = []
         self._folded: set[str] = set()
-        self._filter = ""
+        self._query = Query(())
 
     @property
     def table(self) -> Table | None:
@@ -89,13 +90,15 @@ class SchemaTree(VirtualTable):
     def show(self, catalog: Catalog) -> None:
         """Show a catalog, the cursor on the table where it was."""
         self._catalog = catalog
-        self._names = [str(table.name) for table in catalog.tables]
+        tables = catalog.tables
+        self._index = NameIndex([_path(t) for t in tables], [t.column_names for t in tables])
         self._rebuild()
 
     def filter(self, text: str) -> int:
-        """Show only what matches; returns how many tables do."""
-        self._filter = text
-        return self._rebuild()
+        """Show only what matches by its name or a column's, the cursor on the best; returns how
+        many tables do."""
+        self._query = Query.of(text)
+        return self._rebuild(best=bool(self._query.words))
 
     def go_to(self, name: TableName) -> None:
         """Put the cursor on a table, unfolding its schema."""
@@ -149,12 +152,15 @@ class SchemaTree(VirtualTable):
         line = self._lines[self.cursor]
         return line.schema if isinstance(line, _Branch) else line.name.schema
 
-    def _rebuild(self, name: TableName | None = None, branch: str | None = None) -> int:
-        """Make the lines anew; the cursor goes to a table, a schema, or stays on its table."""
+    def _rebuild(
+        self, name: TableName | None = None, branch: str | None = None, best: bool = False
+    ) -> int:
+        """Make the lines anew; the cursor goes to a table, a schema, the best match, or stays on
+        its table."""
         kept = name or (self.table.name if self.table else None)
-        found = [self._catalog.tables[i] for i in matching(self._filter, self._names)]
-        self._lines = _lines(found, set() if self._filter else self._folded)
-        at = self._position(kept, branch)
+        found = [self._catalog.tables[i] for i in self._index.find(self._query)]
+        self._lines = _lines(found, set() if self._query.words else self._folded)
+        at = self._position(None if best else kept, branch)
         self.set_source(len(self._lines), self._row)
         if at != self.cursor:
             self.cursor = at
@@ -177,13 +183,37 @@ class SchemaTree(VirtualTable):
     def _row(self, index: int) -> Row:
         line = self._lines[index]
         if isinstance(line, _Branch):
-            glyph = "▸" if line.schema in self._folded and not self._filter else "▾"
+            glyph = "▸" if line.schema in self._folded and not self._query.words else "▾"
             name = Content.assemble((f"{glyph} ", "$text-muted"), (one_line(line.schema), "bold"))
             return name, Content.styled(f"{line.tables:,}", "$text-muted"), "", ""
-        return table_row(line)
+        return table_row(line, self._query)
 
 
-def table_row(table: Table) -> Row:
+def _path(table: Table) -> str:
+    """Schema and name as they are shown, to be searched and lit letter by letter."""
+    return f"{one_line(table.name.schema)}.{one_line(table.name.name)}"
+
+
+def _lit_name(table: Table, query: Query) -> Content:
+    """The table's name with the letters that match, and the column that does where it is one."""
+    path, name = _path(table), one_line(table.name.name)
+    start = len(path) - len(name)
+    shown = _lit(name, [at - start for at in letters(query, path) if at >= start])
+    column = one_line(inner_match(query, path, table.column_names))
+    if column:
+        lit = _lit(column, letters(query, column))
+        shown = Content.assemble(shown, (" · ", "$text-muted"), lit)
+    return shown
+
+
+def _lit(text: str, places: Sequence[int]) -> Content:
+    content = Content(text)
+    for at in places:
+        content = content.stylize("bold $text-accent", at, at + 1)
+    return content
+
+
+def table_row(table: Table, query: Query) -> Row:
     """Glyph with name, rows, size, kind."""
     if table.readable:
         mark = Content.styled(f"  {KIND_GLYPHS[table.kind]} ", "$text-accent")
@@ -193,7 +223,7 @@ def table_row(table: Table) -> Row:
         kind = f"{table.kind}, no SELECT"
     rows = estimate(table.estimated_rows) if table.has_storage else "–"
     size = short_bytes(table.bytes) if table.has_storage else "–"
-    return Content.assemble(mark, one_line(table.name.name)), rows, size, kind
+    return Content.assemble(mark, _lit_name(table, query)), rows, size, kind
 
 
 def _lines(tables: Sequence[Table], folded: set[str]) -> list[_Branch | Table]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 from textual.content import Content
 
-from geode_tui.catalog import Catalog, Column, DataType, ForeignKey, Table, TableName
+from geode_tui.catalog import Column, DataType, ForeignKey, Key, Table, TableName
+from geode_tui.catalog.model import Check
+from geode_tui.widgets.er_model import Incoming, key_mark
 from geode_tui.widgets.schema_tree import KIND_GLYPHS
 from geode_tui.widgets.text import estimate, one_line, short_bytes
 from geode_tui.widgets.virtual_table import Cell, Row, TableColumn
@@ -30,26 +32,25 @@ KEY_COLUMNS = (
 _WIDEST = 32
 _NULL = Content.styled("∅ null", "italic $text-muted")
 
-Incoming = dict[TableName, list[tuple[Table, ForeignKey]]]
-
 
 @dataclass(frozen=True, slots=True)
-class KeyLine:
-    """A line of the keys: its cells, and the table that enter leads to."""
+class PageLine:
+    """A line of a page: its cells, the table that enter leads to, and all that is known."""
 
     cells: Row
+    whole: str
     leads_to: TableName | None = None
 
 
 def facts_line(table: Table) -> Content:
     """Kind, rows, size, partitions, what stands in the way of reading, comment."""
     parts: list[Content | str] = [f"{KIND_GLYPHS[table.kind]} {table.kind}"]
-    if table.has_storage:
-        unknown = table.estimated_rows is None
-        rows = (
-            "rows unknown: never analyzed" if unknown else f"{estimate(table.estimated_rows)} rows"
-        )
-        parts += [rows, short_bytes(table.bytes)]
+    if table.has_storage and table.estimated_rows is not None:
+        parts += [f"{estimate(table.estimated_rows)} rows", short_bytes(table.bytes)]
+    elif table.has_storage and table.bytes:
+        parts += ["rows unknown: never analyzed", short_bytes(table.bytes)]
+    elif table.has_storage:
+        parts.append("rows unknown")
     if table.kind == "partitioned":
         parts.append(f"{len(table.leaves):,} partitions")
     if not table.readable:
@@ -59,15 +60,6 @@ def facts_line(table: Table) -> Content:
     line = Content(" · ").join([Content(p) if isinstance(p, str) else p for p in parts])
     comment = f" · {one_line(table.comment)}" if table.comment else ""
     return Content.assemble(line, (comment, "$text-muted"))
-
-
-def incoming_keys(catalog: Catalog) -> Incoming:
-    """For each table, who references it."""
-    found: Incoming = {}
-    for table in catalog.tables:
-        for key in table.foreign_keys:
-            found.setdefault(key.to_table, []).append((table, key))
-    return found
 
 
 def column_rows(table: Table) -> list[Row]:
@@ -93,21 +85,10 @@ def _column_row(table: Table, column: Column) -> Row:
         column.name,
         Content.styled(one_line(column.type.declared), "$text-accent"),
         "yes" if column.nullable else Content.styled("no", "$text-muted"),
-        Content.styled(_key_mark(table, column.name), "$text-warning"),
+        Content.styled(key_mark(table, column.name), "$text-warning"),
         _origin(column),
         column.comment or Content.styled(one_line(type_note(column.type)), "$text-muted"),
     )
-
-
-def _key_mark(table: Table, name: str) -> str:
-    marks = []
-    if table.primary_key and name in table.primary_key.columns:
-        marks.append("PK")
-    if any(name in key.columns for key in table.foreign_keys):
-        marks.append("FK")
-    if any(name in key.columns for key in table.unique_keys):
-        marks.append("UQ")
-    return " ".join(marks)
 
 
 def _origin(column: Column) -> str:
@@ -136,35 +117,37 @@ def column_text(table: Table, column: Column) -> str:
         ("type", column.type.declared),
         ("", type_note(column.type)),
         ("null", "allowed" if column.nullable else "not allowed"),
-        ("key", _key_mark(table, column.name)),
+        ("key", key_mark(table, column.name)),
         ("default", _origin(column)),
         ("comment", column.comment),
     ]
     return "\n".join(f"{name:<9}{value}" for name, value in facts if value)
 
 
-def key_lines(table: Table, incoming: Incoming) -> list[KeyLine]:
-    """Primary and unique keys, what the table references, and who references it."""
+def key_lines(table: Table, incoming: Incoming) -> list[PageLine]:
+    """Primary and unique keys, what the table references, who references it, and checks."""
     lines = []
     if table.primary_key:
-        lines.append(_own_key("primary", table.primary_key.columns, table.primary_key.name))
-    lines += [_own_key("unique", key.columns, key.name) for key in table.unique_keys]
+        lines.append(_own_key("primary", table.primary_key))
+    lines += [_own_key("unique", key) for key in table.unique_keys]
     for key in table.foreign_keys:
         other = f"{key.to_table} {_columns(key.to_columns)}"
-        cells = _reference("references →", key.columns, other, key)
-        lines.append(KeyLine(cells, key.to_table))
+        lines.append(_reference("references →", key.columns, other, key, key.to_table))
     for referrer, key in incoming.get(table.name, ()):
         other = f"{referrer.name} {_columns(key.columns)}"
-        cells = _reference("← referenced", key.to_columns, other, key)
-        lines.append(KeyLine(cells, referrer.name))
-    return lines
+        lines.append(_reference("← referenced", key.to_columns, other, key, referrer.name))
+    return lines + [_check(check) for check in table.checks]
 
 
-def _own_key(kind: str, columns: Iterable[str], name: str) -> KeyLine:
-    return KeyLine((Content.styled(kind, "$text-warning"), _columns(columns), "", name))
+def _own_key(kind: str, key: Key) -> PageLine:
+    name = f"{key.name}, deferrable" if key.deferrable else key.name
+    cells = (Content.styled(kind, "$text-warning"), _columns(key.columns), "", name)
+    return PageLine(cells, f"{kind} key {name}\n{_columns(key.columns)}")
 
 
-def _reference(kind: str, columns: Iterable[str], other: str, key: ForeignKey) -> Row:
+def _reference(
+    kind: str, columns: Iterable[str], other: str, key: ForeignKey, leads_to: TableName
+) -> PageLine:
     notes = [key.name]
     if not key.validated:
         notes.append("! not validated")
@@ -172,11 +155,26 @@ def _reference(kind: str, columns: Iterable[str], other: str, key: ForeignKey) -
         notes.append("deferrable")
     if key.on_delete != "no action":
         notes.append(f"on delete {key.on_delete}")
-    return Content.styled(kind, "$text-accent"), _columns(columns), other, ", ".join(notes)
+    if key.obstacle:
+        notes.append(f"! {key.obstacle}")
+    cells = Content.styled(kind, "$text-accent"), _columns(columns), other, ", ".join(notes)
+    whole = f"{kind}\n{_columns(columns)}\n{other}\n" + "\n".join(notes)
+    return PageLine(cells, whole, leads_to)
+
+
+def _check(check: Check) -> PageLine:
+    name = check.name if check.validated else f"{check.name}, ! not validated"
+    kind = Content.styled("check", "$text-muted")
+    return PageLine((kind, check.expression, "", name), f"check {name}\n{check.expression}")
 
 
 def _columns(names: Iterable[str]) -> str:
     return f"({', '.join(names)})"
+
+
+def line_columns(lines: Sequence[PageLine], columns: Sequence[TableColumn]) -> list[TableColumn]:
+    """The columns of a page, as wide as its lines need."""
+    return sized(columns, [line.cells for line in lines])
 
 
 def sample_columns(table: Table, rows: Sequence[Sequence[str | None]]) -> list[TableColumn]:
