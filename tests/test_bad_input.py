@@ -295,7 +295,7 @@ BAD_MAPPINGS = {
     "another type": ("type: DATE", "type: BOOL", ("line 13: born is date", "possible: DATE")),
     "no such field": ("key: [id]", "kye: [id]", ("line 8: no field 'kye'", "key?")),
     "a bad label": ("label: Customer\n", "label: A b\n", ("line 6: 'A b' cannot be a label",)),
-    "another version": ("version: 1", "version: 9", ("m.yaml line 3: version 9",)),
+    "another version": ("version: 2", "version: 9", ("m.yaml line 3: version 9",)),
     "a key that is no key": ("key: [id]", "key: [name]", ("line 8: (name) is no key of",)),
     "a control character": ("label: Customer\n", "label: \x01\n", ("m.yaml", "not YAML")),
 }
