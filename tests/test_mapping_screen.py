@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import product
 from pathlib import Path
 
 import grafeo
 import pytest
+from rich.cells import cell_len
 from textual.drivers.headless_driver import HeadlessDriver
+from textual.widgets import Input
 
 from geode_tui.catalog import Catalog, Column, DataType, ForeignKey, Key, Table, TableName
 from geode_tui.mapping import reshape
@@ -18,7 +21,9 @@ from geode_tui.mapping.model import (
     LabelBy,
     Mapping,
     NodeRule,
+    Property,
     RelationshipRule,
+    Rule,
     Waiver,
 )
 from geode_tui.screens.dialogs import ChoiceDialog, ErrorDialog, PromptDialog, TextDialog
@@ -70,6 +75,12 @@ async def go_to(sit: Sitting, title: str) -> None:
 def titles(sit: Sitting) -> list[str]:
     """The titles of the visible rules."""
     return [item.title for item in sit.app.screen.query_one(RuleTable).visible_items]
+
+
+async def put(sit: Sitting, text: str) -> None:
+    """Put a text into the line that is asked for, at once."""
+    sit.app.screen.query_one(Input).value = text
+    await sit.pilot.pause()
 
 
 def states(sit: Sitting) -> dict[str, str]:
@@ -277,9 +288,7 @@ async def test_every_pane_is_reached_by_keyboard_in_a_small_terminal(
             assert panes.shown.region.area > 0
             seen.append(panes.shown.brief.rstrip(" 0123456789"))
             await sit.press("tab")
-        assert seen == [
-            *("rules", "properties", "graph", "findings", "SQL", "suggestions", "rows")
-        ]
+        assert seen == [*("rules", "properties", "graph", "findings", "SQL", "suggestions", "rows")]
         assert panes.shown is panes.panes[0]
         await sit.press("enter")
         assert panes.shown is panes.panes[1]
@@ -297,7 +306,7 @@ async def test_hostile_names_and_values_are_only_text(
         await sit.settled()
         for _ in range(6):
             await sit.press("tab", "down")
-        await sit.press("escape", "g", "enter", "down", "e")
+        await sit.press("escape", "g", "enter", "g", "down", "e")
         await sit.write("better")
         await sit.press("enter")
         foo = sit.mapping.node("Foo")
@@ -407,14 +416,14 @@ async def test_a_finding_is_waived_with_a_reason_and_its_mend_copied(
         assert sit.app.clipboard
         await sit.press("w", "space")
         await sit.sees("a waiver needs a reason")
-        await sit.write("it is only a log")
+        await put(sit, "it is only a log")
         await sit.press("enter")
         await sit.until(lambda: any(f.waived for f in findings.findings))
         assert sit.mapping.waivers == (Waiver("no_key", "public.log", "it is only a log"),)
         findings.cursor = [bool(f.waived) for f in findings.findings].index(True)
         await sit.sees("waived: it is only a log", "✓ waived")
         await sit.press("w")
-        assert sit.mapping.waivers == ()
+        assert not sit.mapping.waivers
         few = len(findings.findings)
         await sit.press("F")
         await sit.until(lambda: len(findings.findings) > few)
@@ -424,18 +433,22 @@ async def test_a_finding_is_waived_with_a_reason_and_its_mend_copied(
 
 
 async def test_labels_and_directions_are_changed_by_keys(dsn: str, tmp_path: Path) -> None:
-    """L adds labels, V a label by a value, r turns a relationship, all of them to be taken back."""
+    """L (or its words in the palette) adds labels, V a label by a value, r turns a relationship,
+    all of them to be taken back; rules of one label are told apart by their names."""
     async with sitting("mapping", tmp_path, dsn) as sit:
         await go_to(sit, "Customer")
         start = sit.mapping
-        await sit.press("L")
-        await sit.write("Person 1st")
+        await sit.press("ctrl+p", *"labels")
+        await sit.sees("mapping: More labels for each node")
+        await sit.press("enter")
+        await sit.until(lambda: isinstance(sit.app.screen, PromptDialog))
+        await put(sit, "Person 1st")
         await sit.sees("'1st' cannot be a label")
-        await sit.write("Person Party")
+        await put(sit, "Person Party")
         await sit.press("enter")
         await sit.sees("✓ node Customer :Pers", "(:Customer:Person:Party {id})")
         await sit.press("V", "down", "down", "down", "down", "enter")
-        await sit.write("true=Vip")
+        await put(sit, "true=Vip")
         await sit.press("enter")
         customer = sit.mapping.node("Customer")
         assert customer is not None
@@ -450,6 +463,12 @@ async def test_labels_and_directions_are_changed_by_keys(dsn: str, tmp_path: Pat
         assert turned.start.columns == ("product_id",)
         await sit.press("u", "u", "u")
         assert sit.mapping is start
+        history = sit.workspace.history
+        assert history is not None
+        history.apply(reshape.share_label(start, ["Customer", "Product"], "Thing"), "shared")
+        sit.app.screen.refresh_view()  # type: ignore[attr-defined]
+        await sit.until(lambda: "Thing (Customer)" in titles(sit))
+        await sit.sees("(Order)-[:HAS_ITEM]->(Thing (Product))")
 
 
 async def test_the_gql_that_is_shown_is_what_the_graph_takes(dsn: str, tmp_path: Path) -> None:
@@ -511,35 +530,66 @@ async def test_the_mapping_is_edited_in_ones_own_editor(
         await sit.sees("no editor is named")
 
 
-async def test_a_mapping_of_one_label_and_many_rules_shows_their_names(
-    dsn: str, tmp_path: Path
-) -> None:
-    """Rules that share a label are told apart by their names, at the ends of relationships too."""
-    async with sitting("mapping", tmp_path, dsn) as sit:
-        history = sit.workspace.history
-        assert history is not None
-        shared = reshape.share_label(history.current, ["Customer", "Product"], "Thing")
-        history.apply(shared, "shared")
-        sit.app.screen.refresh_view()  # type: ignore[attr-defined]
-        await go_to(sit, "Thing (Customer)")
-        await sit.sees("Thing (Customer) · properties", "◀")
-        await go_to(sit, "HAS_ITEM Order→Product")
-        await sit.sees("(Order)-[:HAS_ITEM]->(Thing (Product))")
-
-
-async def test_every_action_is_in_the_command_palette(dsn: str, tmp_path: Path) -> None:
-    """Whoever does not know the key finds the word."""
-    async with sitting("mapping", tmp_path, dsn) as sit:
-        await go_to(sit, "Customer")
-        await sit.press("ctrl+p", *"graph", "space", *"type")
-        await sit.sees("mapping: Change the graph type")
-        await sit.press("escape", "escape", "ctrl+p", *"more", "space", *"labels")
-        await sit.sees("mapping: More labels for each node")
-        await sit.press("enter")
-        await sit.until(lambda: isinstance(sit.app.screen, PromptDialog))
-
-
 # Pictures
+
+STAR = """\
+                  ╭─ FOLLOWS ╮
+╭──────╮ PLACED ╭─┴──────────▼─╮ CONTAINS ╭─────────╮
+│ User ├───────▶│ Order        ├─────────▶│ Product │
+╰──────╯        │ :Sale        │          ╰─────────╯
+                │ ◆ id INT     │ – LOST   ╭──────╮
+                │              ├╌╌╌╌╌╌╌╌╌▶│ Gone │
+                ╰──────────────╯          ╰──────╯"""
+BELOW = """\
+  ╭─ FOLLOWS ╮
+╭─┴──────────▼─╮
+│ Order        │
+│ :Sale        │
+╰─┬────────────╯
+  │             ╭─────────╮
+  ├─ CONTAINS ─▶│ Product │
+  │             ╰─────────╯
+  │             ╭──────╮
+  ├╌ – LOST ╌╌╌▶│ Gone │
+  │             ╰──────╯
+  │             ╭──────╮
+  ╰◀ PLACED ────┤ User │
+                ╰──────╯"""
+ARMS = """\
+  ╭─ FOLLOWS ╮
+╭─┴──────────▼─╮
+│ Order        │
+│ :Sale        │
+╰─┬────────────╯
+  ├─ CONTAINS ─▶ Product
+  ├╌ – LOST ╌╌╌▶ Gone
+  ╰◀ PLACED ──── User"""
+PAIR = """\
+╭───────╮ CONTAINS ╭─────────╮
+│ Order ├─────────▶│ Product │
+╰─┬─────╯          ╰─────────╯
+  ├─ FOLLOWS ─▶ Order ↺
+  ├╌ – LOST ╌╌▶ Gone
+  ╰◀ PLACED ─── User"""
+STACK = """\
+╭───────╮
+│ Order │
+╰─┬─────╯
+  ├─ FOLL… ─▶ Order ↺
+  ├╌ – LO… ╌▶ Gone
+  ├◀ PLAC… ── User
+  │ CONTAINS
+╭─▼───────╮
+│ Product │
+╰─────────╯"""
+LOOP = """\
+  ╭─ FOLLOWS ╮
+╭─┴──────────▼─╮
+│ Order        │
+╰─┬────────────╯
+  ├─ CONTAINS ─▶ Product
+  ├╌ – LOST ╌╌╌▶ Gone
+  ╰◀ PLACED ──── User"""
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
@@ -563,37 +613,41 @@ async def test_the_screen_looks_as_it_was_accepted(
         assert_golden("\n\n".join(pages), f"mapping_{size[0]}x{size[1]}")
 
 
-def test_the_picture_of_a_relationship_a_loop_and_a_label() -> None:
-    """The selected rule as boxes and arrows, in whatever width there is."""
+def test_the_picture_of_a_rule_shows_its_neighbours() -> None:
+    """Boxes and arrows in whatever width there is: directions, loops, labels, what is inactive."""
     table = TableName("public", "t")
-    ends = [Endpoint(label, (), ()) for label in ("Order", "Product")]
-    contains = RelationshipRule("CONTAINS", table, ends[0], ends[1])
-    follows = RelationshipRule("FOLLOWS", table, ends[0], ends[0])
-    order, product = NodeRule("Order", table, (), ()), NodeRule("Product", table, (), ())
-    mapping = Mapping((order, product), (contains, follows))
-    assert draw(contains, mapping, 40).lines() == [
-        "╭───────╮ CONTAINS ╭─────────╮",
-        "│ Order ├─────────▶│ Product │",
-        "╰───────╯          ╰─────────╯",
-    ]
-    assert draw(contains, mapping, 20).lines() == [
-        "╭───────╮",
-        "│ Order │",
-        "╰─┬─────╯",
-        "  │ CONTAINS",
-        "╭─▼───────╮",
-        "│ Product │",
-        "╰─────────╯",
-    ]
-    assert draw(follows, mapping, 40).lines() == [
-        "╭───────╮",
-        "│ Order ├──╮",
-        "╰─▲─────╯  │ FOLLOWS",
-        "  ╰────────╯",
-    ]
-    assert draw(product, mapping, 40).lines() == [
-        "╭─────────╮",
-        "│ Product │",
-        "╰─┬───────╯",
-        "  ╰◀ CONTAINS ─── Order",
-    ]
+    ends = {label: Endpoint(label, (), ()) for label in ("Order", "Product", "User", "Gone")}
+    order = NodeRule("Order", table, ("id",), (Property("id", "id", "INT"),), labels=("Sale",))
+    others = [NodeRule(name, table, (), ()) for name in ("Product", "User")]
+    gone = NodeRule("Gone", table, (), (), include=False)
+    contains = RelationshipRule("CONTAINS", table, ends["Order"], ends["Product"])
+    follows = RelationshipRule("FOLLOWS", table, ends["Order"], ends["Order"])
+    placed = RelationshipRule("PLACED", table, ends["User"], ends["Order"])
+    lost = RelationshipRule("LOST", table, ends["Order"], ends["Gone"])
+    mapping = Mapping((order, *others, gone), (contains, follows, placed, lost))
+
+    def drawn(rule: Rule, width: int, height: int = 24) -> str:
+        return "\n".join(draw(rule, mapping, width, height).lines())
+
+    assert drawn(order, 60) == STAR
+    assert drawn(order, 30) == BELOW
+    assert drawn(order, 30, height=9) == ARMS
+    assert drawn(contains, 40) == PAIR
+    assert drawn(contains, 22) == STACK
+    assert drawn(follows, 40) == LOOP
+
+
+@pytest.mark.parametrize("width", range(16, 90, 7))
+def test_no_picture_is_wider_than_its_pane(width: int) -> None:
+    """Long and wide names are cut."""
+    table = TableName("public", "t")
+    names = [f"{'客户' * 9}{n}" for n in range(4)] + ["A", "LongLabelName" * 5]
+    nodes = tuple(NodeRule(name, table, (), (), labels=(f"{name}More",)) for name in names)
+    relationships = tuple(
+        RelationshipRule(f"TYPE{'X' * (n % 5 * 8)}{n}", table, Endpoint(*a), Endpoint(*b))
+        for n, (a, b) in enumerate(product([(name, (), ()) for name in names], repeat=2))
+    )
+    mapping = Mapping(nodes, relationships)
+    for rule in mapping.rules:
+        lines = draw(rule, mapping, width).lines()
+        assert max(map(cell_len, lines)) <= width, rule.id

@@ -136,7 +136,7 @@ def _map(terminal: Terminal) -> None:
     terminal.press("Enter")
     terminal.sees("✓ node Purchase", "rules · not saved")
     terminal.press("Enter")
-    terminal.sees("t type")
+    terminal.sees("f expression")
     terminal.press("G", "x")
     terminal.sees("left out", "– left")
     _show("a label renamed, a property left out", terminal)

@@ -39,6 +39,7 @@ _CALM = 0.15
 """Seconds that the cursor rests on a rule before its rows are read."""
 _PATIENCE = 10.0
 """Seconds that rows may take to be read."""
+_LINES_FOR_SQL = 6
 _NOT_CONNECTED = "nothing to map yet: press 1 and connect to a source"
 _NO_ROWS = "the source is a DDL file: it has no rows"
 
@@ -342,9 +343,14 @@ The rows below come from the source, *before* `─▶` *after*.
         except GeodeTuiError as error:
             self._statement = self._pretty = f"✗ {error}"
             return
-        pretty = pretty_sql(statement)
+        pretty = pretty_sql(statement) if self._has_room_for_sql else statement
         if rule is self.shown_rule:
             self._extract, self._statement, self._pretty = extract, statement, pretty
+
+    @property
+    def _has_room_for_sql(self) -> bool:
+        """Whether a statement laid out for reading is seen at all: that takes its time."""
+        return self.query_one("#sql-scroll").size.height >= _LINES_FOR_SQL
 
     def _show_statements(self) -> None:
         parts = [(many_lines(self._gql), "$text-secondary"), ("\n\n" if self._gql else "", "")]
@@ -382,7 +388,7 @@ The rows below come from the source, *before* `─▶` *after*.
             self.say("there is no SELECT without a rule")
             return
         rule = self.shown_rule
-        text = f"{self._pretty}\n\n{self._gql}".rstrip()
+        text = f"{pretty_sql(self._statement)}\n\n{self._gql}".rstrip()
         self.app.push_screen(TextDialog(f"SELECT of {rule.id if rule else ''}", text))
 
     def action_filter(self) -> None:

@@ -93,15 +93,13 @@ class FindingIndex:
 
     def of(self, rule: Rule) -> list[Finding]:
         """The findings of a rule: its own, its table's, and those of the columns it moves."""
+        found = list(self._by_subject.get(rule.id, ()))
         table = str(rule.table)
+        of_table = self._by_table.get(table)
+        if not of_table:
+            return found
         columns = {f"{table}.{item.column}" for item in rule.included_properties}
-        found = list(self._by_subject.get(rule.id, []))
-        found += [
-            finding
-            for finding in self._by_table.get(table, [])
-            if finding.subject == table or finding.subject in columns
-        ]
-        return found
+        return found + [f for f in of_table if f.subject == table or f.subject in columns]
 
     def of_table(self, table: TableName) -> list[Finding]:
         """The findings of a table and its columns."""
@@ -129,7 +127,7 @@ def rule_items(mapping: Mapping, catalog: Catalog, findings: FindingIndex) -> li
             state: RuleState = "excluded"
         elif id(rule) not in active:
             state = "inactive"
-        elif any(finding.severity != "information" for finding in findings.of(rule)):
+        elif any(f.severity != "information" and not f.waived for f in findings.of(rule)):
             state = "finding"
         else:
             state = "node" if isinstance(rule, NodeRule) else "relationship"
