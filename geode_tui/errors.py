@@ -71,6 +71,10 @@ class ConnectError(GeodeTuiError):
     exit_code = EXIT_CONNECTION
 
 
+class RowError(GeodeTuiError):
+    """PostgreSQL cannot compute a value of some row."""
+
+
 class PermissionRefusedError(GeodeTuiError):
     """The connected role may not do what is needed."""
 

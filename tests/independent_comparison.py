@@ -404,7 +404,14 @@ class _Relationship:
         return f"({self.start.node.id})-[{self.type}]->({self.end.node.id})"
 
     def is_row_itself(self, end: _End) -> bool:
-        """Whether the row that makes the relationship makes the node at that end too."""
+        """Whether the row that makes the relationship makes the node at that end too.
+
+        Of two rules of one table, one that keeps the first of several rows is pointed at.
+        """
+        ends = (self.start, self.end)
+        here = [e.node.table == self.table and e.columns == e.references for e in ends]
+        if all(here) and self.start.node.id != self.end.node.id and end.node.keep_first:
+            return False
         return end.node.table == self.table and end.columns == end.references
 
     @property
@@ -606,7 +613,8 @@ class _Source:
         """
         (referenced, table, reference), (pointing, own, column) = there, here
         to, of = self._bases[table][reference], self._bases[own][column]
-        if to != of and (to[1] != of[1] or to[1] not in "NSD"):
+        strangers = {to[0], of[0]} & {"oid", "money"}  # numbers that no other number equals
+        if to != of and (strangers or to[1] != of[1] or to[1] not in "NSD"):
             referenced, pointing = f"{referenced}::text", f"{pointing}::text"
         collation = self._collations[table].get(reference)
         return f"{referenced} = {pointing}" + (f" COLLATE {collation}" if collation else "")

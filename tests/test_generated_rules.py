@@ -182,7 +182,7 @@ def _statements(extract: Extract) -> list[str]:
         some += [extract.block_sql(leaf) for leaf in extract.leaves]
     if extract.labelled:
         some.append(extract.labels_sql)
-    return some + [extract.present_sql(name) for name in extract.properties[:1]]
+    return [*some, extract.present_sql(extract.properties[:2])]
 
 
 def test_the_compiled_sql_runs_and_the_file_gives_the_same_mapping_back(

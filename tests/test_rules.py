@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from geode_tui.errors import GeodeTuiError, MappingError
+from geode_tui.cli import main
+from geode_tui.errors import GeodeTuiError, MappingError, RowError
 from geode_tui.mapping import file
 from geode_tui.mapping.check import check, find_problems
+from geode_tui.mapping.edits import merge, rename_label
 from geode_tui.mapping.file import dump, parse
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
@@ -363,3 +366,178 @@ def test_a_run_of_every_kind_of_rule_that_breaks_is_resumed_to_the_same_graph(
     graph = tmp_path / "graph.grafeo"
     found = run_now(compare(dsn, graph, None, tmp_path / "mapping.yaml"))
     assert found.equal, found.verdict
+
+
+ODD_RULES = """
+version: 2
+nodes:
+- label: Order
+  table: public.orders
+  key: [id]
+  properties: [{name: id, column: id, type: INT}]
+- label: City
+  table: public.orders
+  where: city IS NOT NULL
+  keep_first: id DESC
+  key: [name]
+  properties: [{name: name, column: city, expression: lower(trim(city)), type: STRING}]
+- label: Land
+  table: public.orders
+  where: land IS NOT NULL
+  keep_first: id
+  key: [name]
+  properties: [{name: name, column: land, type: STRING}]
+- label: Code
+  table: public.codes
+  key: [code]
+  properties: [{name: code, column: code, type: STRING}]
+- label: Path
+  table: public.paths
+  key: [steps]
+  properties: [{name: steps, column: steps, type: LIST<INT>}]
+relationships:
+- type: FROM
+  table: public.orders
+  from: {node: Order, columns: [id], references: [id]}
+  to: {node: City, columns: [city], references: [city]}
+- type: HAS
+  table: public.orders
+  from: {node: Land, columns: [land], references: [land]}
+  to: {node: Order, columns: [id], references: [id]}
+- type: IN
+  table: public.orders
+  from: {node: City, columns: [city], references: [city]}
+  to: {node: Land, columns: [land], references: [land]}
+- type: CODED
+  table: public.orders
+  key: [_row]
+  from: {node: City, columns: [city], references: [city]}
+  to: {node: Code, columns: [code], references: [code]}
+- type: ALONG
+  table: public.orders
+  from: {node: Order, columns: [id], references: [id]}
+  to: {node: Path, columns: [path], references: [steps]}
+"""
+
+ODD = """
+CREATE TABLE codes (code text PRIMARY KEY);
+INSERT INTO codes VALUES ('1'), ('2');
+CREATE TABLE paths (steps int[] PRIMARY KEY);
+INSERT INTO paths VALUES ('{1,2}'), ('{}');
+CREATE TABLE orders (id int PRIMARY KEY, city text, land text, code int, path int[]);
+INSERT INTO orders VALUES (1, ' Paris', 'fr', 1, '{1,2}'), (2, 'paris', 'fr', 2, '{9}'),
+  (3, 'PARIS', 'fr', 7, NULL), (4, 'Rome', 'it', 1, '{}'), (5, NULL, 'it', NULL, NULL);
+"""
+
+
+def test_a_column_of_a_table_can_become_nodes_that_every_row_leads_to(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Of equal cities the first is kept, and each order leads to it, not only the kept row's."""
+    dsn = make_database(ODD)
+    migrated = migrate(dsn, tmp_path, parse(ODD_RULES).mapping)
+    entries = _entries(migrated)
+    assert {e.id: e.verdict for e in entries.values() if not e.balanced} == {}
+    assert run_now(compare(dsn, migrated.graph_file, None, migrated.mapping_file)).equal
+    made = {entry.id: entry.in_graph for entry in entries.values() if entry.kind == "relationship"}
+    assert made == {
+        "(Order)-[FROM]->(City)": 4,
+        "(Land)-[HAS]->(Order)": 5,
+        "(City)-[IN]->(Land)": 2,
+        "(City)-[CODED]->(Code)": 1,
+        "(Order)-[ALONG]->(Path)": 2,
+    }
+
+
+BROKEN = [
+    "MATCH (n:Person {id: 1}) REMOVE n:Being",
+    "MATCH (n:Person {id: 1}) REMOVE n.bio",
+    "MATCH (n:Person {id: 2}) SET n:Guest REMOVE n:Staff",
+    "MATCH (n:Person {id: 3}) SET n:Staff REMOVE n:Guest",
+    "INSERT (:Staff {id: 99})",
+    "INSERT (:Party {id: 99})",
+    "MATCH (n:Party {id: 15, _of: 'Customer'}) SET n._of = 'Supplier'",
+    "MATCH (n:Contact {email: 'c3'}) SET n.name = 'x'",
+    "MATCH (n:Subject) WITH n LIMIT 1 SET n.start = 'x'",
+    "MATCH (n:Raw) WITH n LIMIT 1 SET n.name = 'x'",
+]
+TOLD = {
+    "Person": "3 of 103 sampled differ",
+    "Person:Being": "1 missing",
+    "Person:Staff": "1 of no rule",
+    "Person.bio": "1 missing",
+    "Contact": "1 of 20 sampled differ",
+    "Customer": "1 missing, 1 of no rule, 1 of 20 sampled differ",
+    "Supplier": "1 too many",
+    "Subject": "1 of 200 sampled differ",
+    "Raw": "1 of 70 sampled differ",
+    "(Sale)-[PARTNER]->(Customer)": "3 missing, 3 between wrong labels",
+}
+
+RAW = """- label: Raw
+  table: public.contacts
+  key: []
+  properties: [{name: name, column: name, type: STRING}]
+relationships:"""
+
+
+def test_a_graph_that_somebody_changed_is_not_called_right(
+    make_database: MakeDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`validate` looks at further labels, at whose node it is, at rows without a key too."""
+    dsn = make_database(
+        OFFICE + "DELETE FROM contacts WHERE email IS NULL; TRUNCATE calls, deliveries"
+    )
+    written = RULES.replace("relationships:", RAW, 1)
+    migrated = migrate(dsn, tmp_path, parse(written).mapping)
+    where = ["--target", str(migrated.graph_file), "--mapping", str(migrated.mapping_file)]
+    assert main(["validate", "--source", dsn, *where]) == 0
+    damaged = EmbeddedGraph.open(migrated.graph_file, None)
+    for statement in BROKEN:
+        damaged.query(statement)
+    damaged.close()
+    capsys.readouterr()
+    assert main(["validate", "--source", dsn, *where, "--json"]) == 4
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    assert {e["id"]: e["verdict"] for e in entries if not e["balanced"]} == TOLD
+
+
+def test_a_row_on_which_a_rule_fails_is_told_with_the_rule(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """A condition that divides by zero stops the run, and the error names the rule."""
+    dsn = make_database("CREATE TABLE p (id int PRIMARY KEY, n int); INSERT INTO p VALUES (1, 0)")
+    found = infer(read_catalog(dsn))
+    dividing = replace(found, nodes=(replace(found.nodes[0], where="10 / n > 1"),))
+    with pytest.raises(RowError, match=r"^P cannot be read: PostgreSQL: division by zero"):
+        migrate(dsn, tmp_path, dividing)
+
+
+def test_a_value_gives_one_label_only() -> None:
+    """A value that stands twice, or that is no text, is told with its line."""
+    for old, new, message in [
+        ("{staff: Staff, guest", "{staff: Staff, staff: Other, guest", "'staff' stands twice"),
+        ("{staff: Staff, guest", "{[staff]: Staff, guest", "texts"),
+        ("  key: [id]", "  key: [id, id]", "names id twice"),
+    ]:
+        with pytest.raises(MappingError, match=message) as caught:
+            parse(RULES.replace(old, new, 1), "m.yaml")
+        assert "m.yaml line" in str(caught.value)
+
+
+def test_a_label_that_others_inherit_is_renamed_for_them_too() -> None:
+    """A town that was a city: its capitals are towns, also those that a merge adds."""
+    cities, capitals = table("cities", "id", "id"), table("capitals", "id", "id")
+    world = catalog(cities, replace(capitals, inherits=(cities.name,)))
+    renamed = rename_label(infer(world), "City", "Town")
+    assert {rule.label: rule.labels for rule in renamed.nodes} == {
+        "Town": (),
+        "Capital": ("Town",),
+    }
+    alone = replace(renamed, nodes=tuple(r for r in renamed.nodes if r.label == "Town"))
+    assert set(merge(infer(world), alone, world).nodes) == {
+        replace(rule, because=added.because)
+        for rule in renamed.nodes
+        for added in infer(world).nodes
+        if added.table == rule.table
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geode_tui.catalog import Catalog, DataType, Table
 from geode_tui.errors import MappingError
+from geode_tui.mapping.ends import own_ends
 from geode_tui.mapping.expressions import (
     compile_condition,
     compile_expression,
@@ -186,12 +187,13 @@ def _relationship_problems(
         return
     yield from _property_problems(rule.properties, place, table, {})
     yield from _compiled(rule.where, (*place, "where"), table, compile_condition)
-    for name, end in (("from", rule.start), ("to", rule.end)):
-        yield from _end_problems(end, (*place, name), table, mapping, catalog)
+    own = own_ends(rule, mapping)
+    for name, end, itself in (("from", rule.start, own[0]), ("to", rule.end, own[1])):
+        yield from _end_problems(end, itself, (*place, name), table, mapping, catalog)
 
 
 def _end_problems(
-    end: Endpoint, place: Place, table: Table, mapping: Mapping, catalog: Catalog
+    end: Endpoint, own: bool, place: Place, table: Table, mapping: Mapping, catalog: Catalog
 ) -> Iterator[Problem]:
     node = mapping.node(end.node)
     if node is None:
@@ -207,7 +209,6 @@ def _end_problems(
     missing = [column for column in end.references if target.column(column) is None]
     for column in missing:
         yield _unknown_column(column, target, (*place, "references"))
-    own = node.table == table.name and end.columns == end.references
     if not end.columns and node.table != table.name:
         yield Problem(place, "no columns", "name the columns that hold the other node's key")
     elif not own and not missing:

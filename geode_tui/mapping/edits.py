@@ -55,6 +55,8 @@ class History:
 def rename_label(mapping: Mapping, label: str, new: str) -> Mapping:
     """Rename the label of the rule with that id, at the ends of relationships too.
 
+    Rules that give it besides their own, as of tables that inherit, follow where no other rule
+    makes it.
     A label that another rule makes already cannot be taken: two rules share one by their names.
     """
     _require_name(new, "label")
@@ -68,6 +70,8 @@ def rename_label(mapping: Mapping, label: str, new: str) -> Mapping:
         raise MappingError(f"label {new} exists already", "", "choose another name")
     ids = {rule.id: renamed.id}
     nodes = tuple(renamed if r is rule else r for r in mapping.nodes)
+    if all(r.label != rule.label for r in nodes):
+        nodes = tuple(_with_labels(r, {rule.label: new}) for r in nodes)
     relationships = tuple(_relabelled(r, ids) for r in mapping.relationships)
     return replace(mapping, nodes=nodes, relationships=relationships)
 
@@ -140,6 +144,12 @@ def merge(fresh: Mapping, edited: Mapping, catalog: Catalog) -> Mapping:
             ids[rule.id] = unused(rule.label, taken)
             taken.add(ids[rule.id])
             nodes.append(replace(rule, label=ids[rule.id]))
+    labels = {
+        rule.label: old.label if (old := edited.node_of(rule.table)) else ids.get(rule.id, "")
+        for rule in fresh.nodes
+    }
+    ours_already = {rule.table for rule in edited.nodes}
+    nodes = [r if r.table in ours_already else _with_labels(r, labels) for r in nodes]
     made = {rule.id for rule in nodes}
     gone = {rule.id for rule in edited.nodes} - made
     inferred = {_reference(r): r for r in fresh.relationships}
@@ -213,6 +223,12 @@ def _merged(fresh: tuple[Property, ...], rule: Rule, catalog: Catalog) -> tuple[
             taken.add(name)
             kept.append(replace(item, name=name))
     return tuple(kept)
+
+
+def _with_labels(rule: NodeRule, renamed: Labels[str, str]) -> NodeRule:
+    """The rule with its further labels under their new names; one that is gone is left out."""
+    labels = (renamed.get(label, label) for label in rule.labels)
+    return replace(rule, labels=tuple(dict.fromkeys(label for label in labels if label)))
 
 
 def _relabelled(rule: RelationshipRule, labels: Labels[str, str]) -> RelationshipRule:

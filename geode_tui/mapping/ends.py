@@ -9,8 +9,8 @@ from sqlglot import exp
 
 from geode_tui.catalog import Catalog, Column, Table, TableName
 from geode_tui.errors import MappingError
-from geode_tui.mapping.model import Endpoint, Mapping, NodeRule
-from geode_tui.mapping.relation import OWNER, column_named, source_of, table_named
+from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, Property, RelationshipRule
+from geode_tui.mapping.relation import OWNER, column_named, named, source_of, table_named
 from geode_tui.mapping.types import Sql, cast
 from geode_tui.mapping.values import Value, condition_on, key_values, marker, rows_of
 
@@ -26,13 +26,31 @@ class End:
     kept: Sql | None = None
 
 
-def end_of(end: Endpoint, alias: str, table: Table, mapping: Mapping, catalog: Catalog) -> End:
+def own_ends(rule: RelationshipRule, mapping: Mapping) -> tuple[bool, bool]:
+    """Whether the row that makes the relationship is itself the node at its start, at its end.
+
+    Where two rules of one table meet, one that keeps the first of several rows is pointed at: each
+    row leads to the node that was kept for it.
+    """
+    nodes = [mapping.node(end.node) for end in (rule.start, rule.end)]
+    start, end = (
+        node is not None and node.table == rule.table and one.columns == one.references
+        for node, one in zip(nodes, (rule.start, rule.end), strict=True)
+    )
+    if start and end and rule.start.node != rule.end.node:
+        start, end = (not (node and node.keep_first) for node in nodes)
+    return start, end
+
+
+def end_of(
+    end: Endpoint, own: bool, alias: str, table: Table, mapping: Mapping, catalog: Catalog
+) -> End:
     """The key of the node at one end: our own columns where they hold it, else by a join."""
     rule = mapping.node(end.node)
     if rule is None:
         raise MappingError(f"a relationship ends at {end.node}, which no rule makes")
     target = table_named(catalog, rule.table)
-    if target.name == table.name and end.columns == end.references:
+    if own:
         kept = condition_on(rule.where, table, OWNER)
         return End(rule, True, key_values(rule, table, mapping, OWNER), None, kept)
     pairs = list(zip(end.references, end.columns, strict=True))
@@ -50,8 +68,27 @@ def end_of(end: Endpoint, alias: str, table: Table, mapping: Mapping, catalog: C
     # A node that is not there is an orphan's, not a key that is null.
     values = [replace(v, required=False) for v in key_values(rule, target, mapping, alias)]
     one_each = any(set(key.columns) <= set(end.references) for key in target.keys)
-    rows = source_of(target, alias) if one_each else rows_of(rule, target, alias)
+    if one_each:
+        rows = source_of(target, alias)
+    elif rule.keep_first and any(item.expression for item in _key_items(rule)):
+        rows = _one_of_each(rule, target, end.references, alias)
+    else:
+        rows = rows_of(rule, target, alias)
     return End(rule, False, values, (rows, on), kept)
+
+
+def _key_items(rule: NodeRule) -> list[Property]:
+    return [item for item in rule.properties if item.name in rule.key]
+
+
+def _one_of_each(
+    rule: NodeRule, target: Table, references: tuple[str, ...], alias: str
+) -> exp.Expr:
+    """One row for each value that can be pointed at: several of them may make the same key."""
+    columns = [exp.column(name, table=OWNER, quoted=True) for name in references]
+    rows = exp.select(f"{OWNER}.*").from_(source_of(target)).distinct(*columns)
+    where = condition_on(rule.where, target, OWNER)
+    return named(rows if where is None else rows.where(where), alias)
 
 
 def _direct_values(
@@ -102,10 +139,10 @@ def equal_pairs(pairs: Iterable[tuple[str, str]], target: Table, alias: str, tab
 
 def _equal(reference: Column, alias: str, own: Column) -> Sql:
     there: Sql = exp.column(reference.name, table=alias, quoted=True)
-    here = _collated(own, reference)
+    here: Sql = exp.column(own.name, table=OWNER, quoted=True)
     if _family(reference) != _family(own):
         there, here = cast(there, "text"), cast(here, "text")
-    return exp.EQ(this=there, expression=here)
+    return exp.EQ(this=there, expression=_collated(here, own, reference))
 
 
 _FAMILIES = {
@@ -143,11 +180,10 @@ def _one_spelling(reference: Column, own: Column) -> bool:
     return exact and deterministic and left.declared == right.declared
 
 
-def _collated(own: Column, reference: Column) -> Sql:
-    """Our column, compared as PostgreSQL compares it for the foreign key."""
-    column = exp.column(own.name, table=OWNER, quoted=True)
+def _collated(value: Sql, own: Column, reference: Column) -> Sql:
+    """Our column's value, compared as PostgreSQL compares it for the foreign key."""
     if own.collation == reference.collation or not reference.collation:
-        return column
+        return value
     schema, name = TableName.parse(reference.collation)
     collation = exp.column(name, table=schema, quoted=True)
-    return exp.paren(exp.Collate(this=column, expression=collation))
+    return exp.paren(exp.Collate(this=value, expression=collation))

@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from geode_tui.catalog import Catalog, Column, Table, TableName
 from geode_tui.errors import MappingError
-from geode_tui.mapping.ends import end_of, equal_pairs
+from geode_tui.mapping.ends import end_of, equal_pairs, own_ends
 from geode_tui.mapping.infer import row_key
 from geode_tui.mapping.model import ROW, Mapping, NodeRule, Property, RelationshipRule, Rule
 from geode_tui.mapping.relation import (
@@ -169,11 +169,12 @@ class Extract:
         counted = exp.select(label, exp.Count(this=exp.Star())).from_(self._carried)
         return counted.group_by(label.copy()).sql("postgres")
 
-    def present_sql(self, name: str) -> str:
-        """One number: the rows that can be carried in which a property is not null."""
-        position = len(self.start_key) + len(self.end_key) + self.properties.index(name)
-        value = exp.column(f"v{position}", table="s")
-        return exp.select(exp.Count(this=value)).from_(self._carried).sql("postgres")
+    def present_sql(self, names: Sequence[str]) -> str:
+        """One row: for each property, the rows that can be carried in which it is not null."""
+        first = len(self.start_key) + len(self.end_key)
+        values = [exp.column(f"v{first + self.properties.index(n)}", table="s") for n in names]
+        counts = [exp.Count(this=value) for value in values]
+        return exp.select(*counts).from_(self._carried).sql("postgres")
 
     @property
     def _carried(self) -> exp.Expr:
@@ -242,20 +243,14 @@ def _node_extract(rule: NodeRule, table: Table, mapping: Mapping, catalog: Catal
 def _relationship_extract(
     rule: RelationshipRule, table: Table, mapping: Mapping, catalog: Catalog
 ) -> Extract:
-    ends = [end_of(rule.start, "a", table, mapping, catalog)]
-    ends.append(end_of(rule.end, "b", table, mapping, catalog))
+    own = own_ends(rule, mapping)
+    ends = [end_of(rule.start, own[0], "a", table, mapping, catalog)]
+    ends.append(end_of(rule.end, own[1], "b", table, mapping, catalog))
     start, end = ends[0].values, ends[1].values
     values = [value_of(item, table, OWNER, item.name in rule.key) for item in _own(rule)]
     if rule.key == (ROW,):
         values.append(place_value(table, OWNER))
-    owners = {end.rule.id: end.rule for end in ends if end.own and end.rule.keep_first}
-    if len(owners) > 1:
-        raise MappingError(
-            f"{rule.id} joins two rules of {table.name} that each keep the first rows",
-            "a row may be kept by one and not by the other",
-            "read one of them from a query",
-        )
-    owner = next(iter(owners.values()), None)
+    owner = next((end.rule for end in ends if end.own and end.rule.keep_first), None)
     relation = rows_of(owner, table) if owner else source_of(table)
     query = _selected(start, end, values, table).from_(relation, copy=False)
     for one in ends:
@@ -350,7 +345,9 @@ def _without_equals(
     identity.append(place_where_null(ends_known, exp.column("place", table="s")))
     wanted = [exp.column(f"v{n}", table="s") for n in range(ends + len(values))]
     wanted += [exp.column(name, table="s") for name in ("fp", "reject")]
-    return exp.select(*wanted).from_(named(query, "s")).distinct(*identity)
+    chosen = exp.select(*wanted).from_(named(query, "s")).distinct(*identity)
+    # An order, so that each reading takes the values of the same row.
+    return chosen.order_by(*(each.copy() for each in (*identity, *wanted[-2:])))
 
 
 def _count_of(

@@ -340,11 +340,20 @@ class _Reader:
             raise self._error(
                 (*inner, "labels"), "labels is no list of value: label pairs", "write {dog: Dog}"
             )
-        labels = tuple((str(value.value), str(label.value)) for value, label in pairs.value)
-        for _, label in labels:
-            self._require_graph_name(label, "label", (*inner, "labels"))
+        place = (*inner, "labels")
+        labels: dict[str, str] = {}
+        for value, label in pairs.value:
+            self._lines[place] = value.start_mark.line + 1
+            if not isinstance(value, yaml.ScalarNode) or not isinstance(label, yaml.ScalarNode):
+                raise self._error(place, "a value and its label are texts", "write {dog: Dog}")
+            if str(value.value) in labels:
+                raise self._error(place, f"value {value.value!r} stands twice", "remove one")
+            self._require_graph_name(str(label.value), "label", place)
+            labels[str(value.value)] = str(label.value)
         return LabelBy(
-            self._string(by, "column", inner), labels, self._string(by, "join", inner, "")
+            self._string(by, "column", inner),
+            tuple(labels.items()),
+            self._string(by, "join", inner, ""),
         )
 
     def _join(self, node: yaml.Node, place: Place) -> Join:
@@ -430,7 +439,9 @@ class _Reader:
         if row_allowed and names == (ROW,):
             return names
         known = [item.name for item in properties]
-        for name in names:
+        for place_in_key, name in enumerate(names):
+            if name in names[:place_in_key]:
+                raise self._error((*place, "key"), f"key names {name} twice", "remove one")
             if name not in known:
                 raise self._error(
                     (*place, "key"), f"key names {name}, which is no property", nearest(name, known)

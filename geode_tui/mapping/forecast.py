@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from geode_tui.catalog import Catalog, Table
 from geode_tui.catalog.profile import ColumnProfile, Profile
+from geode_tui.mapping.ends import own_ends
 from geode_tui.mapping.model import Endpoint, Mapping, RelationshipRule
 
 MANY = 100_000
@@ -89,18 +90,13 @@ def _fans(
     if table is None or not table.estimated_rows:
         return []
     found = []
-    for end, other in ((rule.start, rule.end), (rule.end, rule.start)):
-        if end.columns and not _is_row(end, rule, mapping):
+    own = own_ends(rule, mapping)
+    for end, other, itself in ((rule.start, rule.end, own[0]), (rule.end, rule.start, own[1])):
+        if end.columns and not itself:  # a row has one relationship at most
             fan = _fan(end, other, table, mapping, profile)
             if fan is not None:
                 found.append(fan)
     return found
-
-
-def _is_row(end: Endpoint, rule: RelationshipRule, mapping: Mapping) -> bool:
-    """Whether an end is the row itself, which has one relationship at most."""
-    node = mapping.node(end.node)
-    return node is not None and node.table == rule.table and end.columns == end.references
 
 
 def _fan(

@@ -159,11 +159,17 @@ def rows_of(rule: NodeRule, table: Table, alias: str = OWNER) -> exp.Expr:
     order: list[Sql] = [exp.Ordered(this=key.copy(), nulls_first=False) for key in keys]
     order += compile_ordering(rule.keep_first, table).sql(OWNER)
     order.append(exp.Ordered(this=place.copy(), nulls_first=False))
-    rows = exp.select(f"{OWNER}.*").from_(source_of(table)).distinct(*keys)
+    rows = exp.select(f"{OWNER}.*", *_hidden_place(table)).from_(source_of(table)).distinct(*keys)
     where = condition_on(rule.where, table, OWNER)
     if where is not None:
         rows = rows.where(where)
     return named(rows.order_by(*order), alias)
+
+
+def _hidden_place(table: Table) -> list[Sql]:
+    """The columns of a row's place, which `*` leaves out."""
+    names = ("tableoid", "ctid") if table.has_storage else ()
+    return [exp.alias_(exp.column(name, table=OWNER), name) for name in names]
 
 
 def place_where_null(keys: Sequence[Sql], place: Sql) -> Sql:

@@ -304,7 +304,9 @@ class Engine:
             worker,
         )
         try:
-            await work.run_with(reader)
+            mend = "change the rule and begin anew; or mend the row, then: geode-tui resume"
+            with entity.named_in_errors(mend):
+                await work.run_with(reader)
         except StopRequested:
             meter.state, meter.reason = "stopped", "stopped on request"
             self._journal.set_entity(record.number, entity.id, "stopped", meter.reason)

@@ -77,11 +77,16 @@ _ON_DELETE = {
 _VECTORS = frozenset({"int2vector", "oidvector"})
 _NAME = itemgetter("name")
 _TEMPORAL_SINCE = 180_000
+_MANY_OBJECTS = 20_000
 
 
 @asynccontextmanager
 async def collector_at_rest() -> AsyncIterator[None]:
-    """Keep the garbage collector from looking through rows again and again: all of them stay."""
+    """Keep the garbage collector from looking through rows again and again: all of them stay.
+
+    What was made meanwhile is put aside for good when it is much: the collector stops everything
+    while it looks through 20,000 columns. `gc.unfreeze` gives it back.
+    """
     if not gc.isenabled():
         yield
         return
@@ -89,6 +94,8 @@ async def collector_at_rest() -> AsyncIterator[None]:
     try:
         yield
     finally:
+        if gc.get_count()[0] > _MANY_OBJECTS:
+            gc.freeze()
         gc.enable()
 
 

@@ -23,7 +23,14 @@ from geode_tui.catalog import (
     TableName,
     Widths,
 )
-from geode_tui.errors import ConnectError, MappingError, PermissionRefusedError, UsageError
+from geode_tui.errors import (
+    ConnectError,
+    GeodeTuiError,
+    MappingError,
+    PermissionRefusedError,
+    RowError,
+    UsageError,
+)
 from geode_tui.mapping.expressions import check_query
 from geode_tui.mapping.extract import Extract
 from geode_tui.mapping.model import QUERY_SCHEMA, Query
@@ -404,9 +411,11 @@ _LOOK_SETTINGS = (
 )
 
 
-def read_error(error: asyncpg.PostgresError) -> PermissionRefusedError | ConnectError:
+def read_error(error: asyncpg.PostgresError) -> GeodeTuiError:
     """What PostgreSQL refused, in words for a person."""
     message = str(error).split("\n")[0]
+    if (error.sqlstate or "").startswith("22"):
+        return RowError(f"PostgreSQL: {message}", f"SQLSTATE {error.sqlstate}")
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return PermissionRefusedError(
             message,

@@ -171,6 +171,10 @@ class EmbeddedGraph:
         condition = f"n:{gql.quoted(label)}"
         return self._number(f"MATCH {_node('n', shape)} WHERE {condition} RETURN count(n) AS c")
 
+    def count_label(self, label: str) -> int:
+        """How many nodes have the label, whatever made them."""
+        return self._number(f"MATCH {gql.node_with('n', label)} RETURN count(n) AS c")
+
     def count_present(self, shape: NodeShape, name: str) -> int:
         """How many nodes of the shape have a property that is not null."""
         value = gql.member("n", name)
@@ -212,6 +216,18 @@ class EmbeddedGraph:
             found[row["i"]] = _properties(row["n"])
         return found
 
+    def read_labels(self, shape: NodeShape, keys: Sequence[Key]) -> list[frozenset[str]]:
+        """The labels of the node of each key, none where there is no node."""
+        found: list[frozenset[str]] = [frozenset()] * len(keys)
+        rows = [_keyed(shape, key, number) for number, key in enumerate(keys)]
+        statement = (
+            f"UNWIND $rows AS row MATCH {_matched('n', shape, 'k')} "
+            "RETURN row.i AS i, labels(n) AS labels"
+        )
+        for row in self.query_with(statement, {"rows": rows}):
+            found[row["i"]] = frozenset(row["labels"])
+        return found
+
     def read_relationships(
         self, shape: RelationshipShape, keys: Sequence[tuple[Key, Key, Key]]
     ) -> list[list[dict[str, Any]]]:
@@ -242,6 +258,17 @@ class EmbeddedGraph:
             f"RETURN DISTINCT {gql.member('n', FINGERPRINT)} AS mark"
         )
         return {row["mark"] for row in self.query_with(statement, {"marks": list(wanted)})}
+
+    def read_marked(
+        self, shape: NodeShape, fingerprints: Sequence[int], limit: int
+    ) -> list[dict[str, Any]]:
+        """The properties of nodes with one of the fingerprints, at most `limit` (a scan)."""
+        statement = (
+            f"MATCH {_node('n', shape)} WHERE {gql.member('n', FINGERPRINT)} IN $marks "
+            f"RETURN n LIMIT {limit}"
+        )
+        found = self.query_with(statement, {"marks": list(set(fingerprints))})
+        return [_properties(row["n"]) for row in found]
 
     def delete_nodes(self, shape: NodeShape, run: str) -> int:
         """Remove the nodes of a shape that a run wrote, with their relationships."""
@@ -314,7 +341,7 @@ class EmbeddedGraph:
             if _is_fatal(error):
                 raise _write_error(error) from error
             if len(rows) == 1:
-                return Written(0, (), (Refused(0, _error_class(error), str(error)),))
+                return Written(0, (), (_refused(error),))
         middle = len(rows) // 2
         left = self._each_or_all(rows[:middle], write)
         right = self._each_or_all(rows[middle:], write)
@@ -536,8 +563,11 @@ def _write_error(error: Exception) -> GeodeTuiError:
     return ConnectError(what, message, f"{next_step}, then: geode-tui resume")
 
 
-def _error_class(error: Exception) -> str:
-    return "unique" if "UNIQUE" in str(error) else "value"
+def _refused(error: Exception) -> Refused:
+    """Why a row could not be written, in words where they are ours to choose."""
+    if "UNIQUE" in str(error):
+        return Refused(0, "unique", "another node has the same key")
+    return Refused(0, "value", str(error))
 
 
 def _open_error(path: Path, error: Exception) -> GeodeTuiError:

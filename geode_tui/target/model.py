@@ -137,6 +137,10 @@ class Target(Protocol):
         """How many nodes of the shape have a further label."""
         ...
 
+    def count_label(self, label: str) -> int:
+        """How many nodes have the label, whatever made them."""
+        ...
+
     def count_present(self, shape: NodeShape, name: str) -> int:
         """How many nodes of the shape have a property that is not null."""
         ...
@@ -161,6 +165,10 @@ class Target(Protocol):
         """The properties of the node of each key, None where there is none."""
         ...
 
+    def read_labels(self, shape: NodeShape, keys: Sequence[Key]) -> list[frozenset[str]]:
+        """The labels of the node of each key, none where there is no node."""
+        ...
+
     def read_relationships(
         self, shape: RelationshipShape, keys: Sequence[tuple[Key, Key, Key]]
     ) -> list[list[dict[str, Any]]]:
@@ -169,6 +177,12 @@ class Target(Protocol):
 
     def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
         """Those of the fingerprints that some node of the shape has (a scan)."""
+        ...
+
+    def read_marked(
+        self, shape: NodeShape, fingerprints: Sequence[int], limit: int
+    ) -> list[dict[str, Any]]:
+        """The properties of nodes with one of the fingerprints, at most `limit` (a scan)."""
         ...
 
     def delete_nodes(self, shape: NodeShape, run: str) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from geode_tui.catalog import Catalog
+from geode_tui.errors import RowError
+from geode_tui.mapping.ends import own_ends
 from geode_tui.mapping.extract import Extract, compile_extract
 from geode_tui.mapping.model import OF, ROW, Mapping, NodeRule, Rule
 from geode_tui.target.model import Key, NodeShape, RelationshipShape
@@ -42,6 +45,18 @@ class Entity:
         """The average size of a row of its table on disk, at least 32."""
         table = self.extract.table
         return max(32, table.bytes // max(1, table.estimated_rows or 1))
+
+    @contextmanager
+    def named_in_errors(self, next_step: str) -> Iterator[None]:
+        """Around reading: where PostgreSQL fails on a row, the error names the rule."""
+        try:
+            yield
+        except RowError as error:
+            raise RowError(
+                f"{self.id} cannot be read: {error.what}",
+                "an expression, a condition, a view or a query fails for a row",
+                next_step,
+            ) from error
 
     def cursor(self, row: Record) -> tuple[str, ...]:
         """The cursor at a row of the extract."""
@@ -115,7 +130,7 @@ def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
         rule.key,
         extract.properties,
         extract.property_types,
-        start.table == rule.table and rule.start.columns == rule.start.references,
+        own_ends(rule, mapping)[0],
     )
     return Entity(rule, extract, shape, estimate)
 

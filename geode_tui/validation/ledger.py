@@ -16,10 +16,11 @@ class Entry:
     rows with both ends set, `source_rows`, = `in_graph` + `orphans` + `dead`; `nulls` are rows
     where an end is null, of which none is expected in the graph. `filtered` are rows that the
     mapping leaves out: by a condition, or as a second row with the same key. A `label` entry is
-    about nodes that get a further label by a value, a `join` entry about nodes that hold a joined
+    about nodes that get a further label, a `join` entry about nodes that hold a joined
     row. `duplicates` are keys or
     relationships that are there more than once, `misplaced` relationships of the type between
-    the wrong labels. `source_sql` and `target_gql` are the two queries that anyone can run.
+    the wrong labels, and nodes with the label that no rule made. `source_sql` and `target_gql` are
+    the two queries that anyone can run.
     """
 
     id: str
@@ -59,7 +60,8 @@ class Entry:
         if self.duplicates:
             parts.append(f"{self.duplicates:,} duplicated")
         if self.misplaced:
-            parts.append(f"{self.misplaced:,} between wrong labels")
+            between = "between wrong labels" if self.kind == "relationship" else "of no rule"
+            parts.append(f"{self.misplaced:,} {between}")
         if self.differing:
             parts.append(f"{self.differing:,} of {self.sampled:,} sampled differ")
         return ", ".join(parts) or "balanced"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, OF, ROW, NodeRule, RelationshipRule
+from geode_tui.mapping.model import FINGERPRINT, OF, ROW, NodeRule, Property, RelationshipRule
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
-from geode_tui.validation.digest import same_value
+from geode_tui.validation.digest import fingerprint, same_value
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Difference, Entry, Ledger
 
 SAMPLE_ROWS = 200
 SHOWN_DIFFERENCES = 50
+SAME_CONTENT_NODES = 20_000
+"""Most nodes that are read to find the content of sampled rows again."""
 
 
 class RowReader(Protocol):
@@ -53,13 +55,15 @@ async def take_ledger(
     entries, differences = [], []
     for entity in entities:
         progress(entity.id)
-        entry = await _count(reader, target, entity, left_out.get(entity.id, LeftOut()))
-        sampled, found = await _compare_sample(reader, target, entity, same_snapshot)
-        entries.append(replace(entry, sampled=sampled, differing=len(found)))
-        entries += await _further(reader, target, entity)
+        with entity.named_in_errors("change the rule, or mend the row"):
+            entry = await _count(reader, target, entity, left_out.get(entity.id, LeftOut()))
+            sampled, found = await _compare_sample(reader, target, entity, same_snapshot)
+            entries.append(replace(entry, sampled=sampled, differing=len(found)))
+            entries += await _further(reader, target, entity, entry)
         differences += found[:SHOWN_DIFFERENCES]
     counted = {entry.id: entry for entry in entries if entry.kind in ("node", "relationship")}
     misplaced = await _misplaced(target, entities, [counted[entity.id] for entity in entities])
+    misplaced |= await _strangers(target, entities, entries)
     entries = [replace(entry, misplaced=misplaced.get(entry.id, 0)) for entry in entries]
     return Ledger(tuple(entries), tuple(differences), fence, time.time())
 
@@ -103,14 +107,36 @@ def _pattern(variable: str, shape: NodeShape) -> str:
     return gql.node_with(variable, shape.label, fields)
 
 
-async def _further(reader: RowReader, target: Target, entity: Entity) -> list[Entry]:
-    """What else a node should have: the labels that values give, the rows joined to it."""
+async def _further(reader: RowReader, target: Target, entity: Entity, entry: Entry) -> list[Entry]:
+    """What else a node should have: further labels, the rows joined to it."""
     if not isinstance(entity.rule, NodeRule):
         return []
     return [
+        *await _fixed_label_entries(target, entity, entry),
         *await _label_entries(reader, target, entity, entity.rule),
         *await _join_entries(reader, target, entity, entity.rule),
     ]
+
+
+async def _fixed_label_entries(target: Target, entity: Entity, entry: Entry) -> list[Entry]:
+    shape = entity.shape
+    assert isinstance(shape, NodeShape)
+    return [
+        Entry(
+            f"{entity.id}:{label}",
+            "label",
+            entry.table,
+            entry.source_rows - entry.dead,
+            await asyncio.to_thread(target.count_labelled, shape, label),
+            source_sql=entry.source_sql,
+            target_gql=_labelled_gql(shape, label),
+        )
+        for label in shape.labels
+    ]
+
+
+def _labelled_gql(shape: NodeShape, label: str) -> str:
+    return f"MATCH {_pattern('n', shape)} WHERE n:{gql.quoted(label)} RETURN count(n)"
 
 
 async def _label_entries(
@@ -127,7 +153,6 @@ async def _label_entries(
         if label == shape.label or label in shape.labels:
             continue  # every node of the rule has it
         there = await asyncio.to_thread(target.count_labelled, shape, label)
-        statement = f"MATCH {_pattern('n', shape)} WHERE n:{gql.quoted(label)} RETURN count(n)"
         entries.append(
             Entry(
                 f"{entity.id}:{label}",
@@ -136,7 +161,7 @@ async def _label_entries(
                 expected.get(label, 0),
                 there,
                 source_sql=sql,
-                target_gql=statement,
+                target_gql=_labelled_gql(shape, label),
             )
         )
     return entries
@@ -147,13 +172,18 @@ async def _join_entries(
 ) -> list[Entry]:
     shape = entity.shape
     assert isinstance(shape, NodeShape)
+    items: dict[str, Property] = {}
+    for item in rule.included_properties:
+        if item.join:
+            items.setdefault(item.join, item)
+    if not items:
+        return []
+    sql = entity.extract.present_sql([item.name for item in items.values()])
+    counts = (await reader.fetch(sql))[0]
     entries = []
-    for join in rule.joins:
-        item = next((p for p in rule.included_properties if p.join == join.name), None)
-        if item is None:
-            continue
-        sql = entity.extract.present_sql(item.name)
-        expected = (await reader.fetch(sql))[0][0]
+    for (name, item), expected in zip(items.items(), counts, strict=True):
+        join = rule.join_named(name)
+        assert join is not None
         there = await asyncio.to_thread(target.count_present, shape, item.name)
         value = gql.member("n", item.name)
         statement = f"MATCH {_pattern('n', shape)} RETURN count({value})"
@@ -189,6 +219,30 @@ async def _misplaced(
     return found
 
 
+async def _strangers(
+    target: Target, entities: Sequence[Entity], entries: Sequence[Entry]
+) -> dict[str, int]:
+    """Nodes that have a label of the mapping and that no rule made.
+
+    They are put to the account of the first entry about the label.
+    """
+    counts: dict[str, list[Entry]] = {}
+    by_id = {entry.id: entry for entry in entries if entry.kind in ("node", "label")}
+    for entity in entities:
+        shape = entity.shape
+        if isinstance(shape, NodeShape):
+            counts.setdefault(shape.label, []).append(by_id[entity.id])
+            for label in {*shape.labels, *shape.by_value} - {shape.label}:
+                counts.setdefault(label, []).append(by_id[f"{entity.id}:{label}"])
+    found: dict[str, int] = {}
+    for label, some in counts.items():
+        total = await asyncio.to_thread(target.count_label, label)
+        strangers = total - sum(entry.in_graph for entry in some)
+        if strangers > 0:
+            found[some[0].id] = found.get(some[0].id, 0) + strangers
+    return found
+
+
 async def _compare_sample(
     reader: RowReader, target: Target, entity: Entity, same_snapshot: bool
 ) -> tuple[int, list[Difference]]:
@@ -202,11 +256,11 @@ async def _compare_sample(
 
 
 def _known_by_place(entity: Entity) -> bool:
-    if not entity.extract.keyed:
-        return True
+    """Whether its rows are known by their place in a table, which does not outlive a snapshot."""
     shape = entity.shape
-    ends = (shape.start, shape.end) if isinstance(shape, RelationshipShape) else ()
-    return any(end.key == (ROW,) for end in ends)
+    if isinstance(shape, NodeShape):
+        return ROW in shape.key and entity.extract.table.has_storage
+    return any(ROW in key for key in (shape.key, shape.start.key, shape.end.key))
 
 
 async def _sample(reader: RowReader, entity: Entity) -> list[Record]:
@@ -228,21 +282,43 @@ def _compare_nodes(target: Target, entity: Entity, rows: list[Record]) -> list[D
     assert isinstance(entity.shape, NodeShape)
     found = target.read_nodes(entity.shape, [entity.node_key(row) for row in rows])
     differences = []
-    for row, properties in zip(rows, found, strict=True):
-        difference = _difference(entity, row, properties)
+    for row, properties, wrong in zip(rows, found, _labels(target, entity, rows), strict=True):
+        difference = _difference(entity, row, properties, wrong)
         if difference is not None:
             differences.append(difference)
     return differences
+
+
+def _labels(
+    target: Target, entity: Entity, rows: list[Record]
+) -> Iterator[list[tuple[str, str, str]]]:
+    """For each row: the labels that its node should have and those it has, where they differ."""
+    shape = entity.shape
+    assert isinstance(shape, NodeShape)
+    if not shape.by_value:
+        yield from ([] for _ in rows)
+        return
+    found = target.read_labels(shape, [entity.node_key(row) for row in rows])
+    for row, there in zip(rows, found, strict=True):
+        own = entity.label(row)
+        wanted = {shape.label, *shape.labels} | ({own} if own else set())
+        ours = there & {shape.label, *shape.labels, *shape.by_value}
+        yield [("labels", _joined(wanted), _joined(ours))] if wanted != ours else []
+
+
+def _joined(labels: Iterable[str]) -> str:
+    return ":".join(sorted(labels))
 
 
 def _compare_relationships(target: Target, entity: Entity, rows: list[Record]) -> list[Difference]:
     assert isinstance(entity.shape, RelationshipShape)
     keys = [entity.relationship_key(row) for row in rows]
     found = target.read_relationships(entity.shape, keys)
-    orphans = _orphans(target, entity, [k for k, some in zip(keys, found, strict=True) if not some])
+    unfound = [place for place, some in enumerate(found) if not some]
+    orphans = _orphans(target, entity, {place: keys[place] for place in unfound})
     differences = []
-    for row, key, some in zip(rows, keys, found, strict=True):
-        if not some and key[:2] in orphans:
+    for place, (row, some) in enumerate(zip(rows, found, strict=True)):
+        if place in orphans:
             continue
         difference = _difference(entity, row, some[0] if some else None)
         if difference is not None:
@@ -250,22 +326,27 @@ def _compare_relationships(target: Target, entity: Entity, rows: list[Record]) -
     return differences
 
 
-def _orphans(target: Target, entity: Entity, keys: list[Any]) -> set[Any]:
-    """Pairs of ends of which at least one is not in the graph."""
+def _orphans(target: Target, entity: Entity, keys: dict[int, Any]) -> set[int]:
+    """The places of those keys of which at least one end is not in the graph."""
     shape = entity.shape
     assert isinstance(shape, RelationshipShape)
     if not keys:
         return set()
-    starts = target.read_nodes(shape.start, [key[0] for key in keys])
-    ends = target.read_nodes(shape.end, [key[1] for key in keys])
+    starts = target.read_nodes(shape.start, [key[0] for key in keys.values()])
+    ends = target.read_nodes(shape.end, [key[1] for key in keys.values()])
     return {
-        key[:2]
-        for key, start, end in zip(keys, starts, ends, strict=True)
+        place
+        for place, start, end in zip(keys, starts, ends, strict=True)
         if start is None or end is None
     }
 
 
-def _difference(entity: Entity, row: Record, found: dict[str, Any] | None) -> Difference | None:
+def _difference(
+    entity: Entity,
+    row: Record,
+    found: dict[str, Any] | None,
+    labels: Sequence[tuple[str, str, str]] = (),
+) -> Difference | None:
     if found is None:
         return Difference(entity.id, entity.key_text(row), "source", (), *_queries(entity, row))
     expected = entity.properties(row)
@@ -276,6 +357,7 @@ def _difference(entity: Entity, row: Record, found: dict[str, Any] | None) -> Di
         if not same_value(value, found.get(name), types[name])
     ]
     mark = row[entity.extract.fingerprint_at]
+    values += labels
     if not values and found.get(FINGERPRINT) != mark:
         values.append((FINGERPRINT, shown(mark), shown(found.get(FINGERPRINT))))
     if not values:
@@ -312,9 +394,23 @@ async def _compare_content(
     rows = await _sample(reader, entity)
     marks = [row[entity.extract.fingerprint_at] for row in rows]
     assert isinstance(entity.shape, NodeShape)
-    there = await asyncio.to_thread(target.present_fingerprints, entity.shape, marks)
+    there = await asyncio.to_thread(_content_there, target, entity.shape, marks)
     missing = [row for row, mark in zip(rows, marks, strict=True) if mark not in there]
     return len(rows), [Difference(entity.id, entity.key_text(r), "source", ()) for r in missing]
+
+
+def _content_there(target: Target, shape: NodeShape, marks: list[int]) -> set[int]:
+    """Those of the fingerprints that some node has whose values still give it."""
+    nodes = target.read_marked(shape, marks, SAME_CONTENT_NODES)
+    if len(nodes) == SAME_CONTENT_NODES:
+        return target.present_fingerprints(shape, marks)
+    types = zip(shape.properties, shape.types, strict=True)
+    told = [(name, kind) for name, kind in types if name not in (ROW, OF)]
+    return {
+        node[FINGERPRINT]
+        for node in nodes
+        if fingerprint((node.get(name), kind) for name, kind in told) == node[FINGERPRINT]
+    }
 
 
 def shown(value: Any) -> str:
