@@ -23,6 +23,7 @@ CREATE TABLE customers (id int PRIMARY KEY, credit numeric);
 CREATE TABLE orders (id int PRIMARY KEY, customer_id int REFERENCES customers);
 INSERT INTO customers VALUES (1, 2.50), (2, 'NaN');
 INSERT INTO orders VALUES (10, 1), (11, NULL), (12, 2);
+ANALYZE;
 """
 
 DIFFERS = Ledger(
