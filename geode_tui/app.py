@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -29,6 +31,7 @@ from geode_tui.screens.settings import (
     load_settings,
     remember_theme,
 )
+from geode_tui.source.introspect import collector_at_rest
 
 _SCREENS = {
     "connect": "ConnectScreen",
@@ -39,12 +42,26 @@ _SCREENS = {
 }
 
 
-def _lazily(mode: str, class_name: str) -> Callable[[], Screen[None]]:
-    """A screen that is imported when it is first shown."""
+def _screen_class(mode: str) -> type[Screen[None]]:
+    module = import_module(f"geode_tui.screens.{mode}")
+    screen_class: type[Screen[None]] = getattr(module, _SCREENS[mode])
+    return screen_class
+
+
+def _styles_of(mode: str) -> Path | None:
+    """The file with the styles of a screen."""
+    name = _screen_class(mode).CSS_PATH
+    return Path(__file__).with_name("screens") / name if isinstance(name, str) else None
+
+
+def _lazily(mode: str) -> Callable[[], Screen[None]]:
+    """A screen that is imported when it is first shown, if it was not before."""
 
     def make() -> Screen[None]:
-        module = import_module(f"geode_tui.screens.{mode}")
-        screen: Screen[None] = getattr(module, class_name)()
+        screen = _screen_class(mode)()
+        # It will be mounted with the styles of now. Textual takes it for one that missed a change
+        # of the theme, and would read all styles anew, twice, on the way to it.
+        screen._css_update_count = screen.app._css_update_count
         return screen
 
     return make
@@ -72,7 +89,7 @@ class GeodeApp(WorkspaceApp):
     TITLE = "geode-tui"
     CSS_PATH = "app.tcss"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
-        mode: _lazily(mode, class_name) for mode, class_name in _SCREENS.items()
+        mode: _lazily(mode) for mode in _SCREENS
     }
     COMMANDS = {GeodeCommands}  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -116,6 +133,9 @@ class GeodeApp(WorkspaceApp):
 
     def on_mount(self) -> None:
         """Set colours and keys as settled, then show the first screen."""
+        # A collection stops the screen: it leaves out what is imported, and comes less often.
+        gc.freeze()
+        gc.set_threshold(5_000, 5, 20)
         chosen = last_theme() or self._settings.theme
         known = chosen in self.available_themes and not self._plain
         self.theme = chosen if known else DEFAULT_THEME
@@ -126,10 +146,21 @@ class GeodeApp(WorkspaceApp):
         for names in keymap_clashes(self._settings.keymap, _everywhere()):
             self._tell_clash(names)
         self.switch_mode("connect" if self._connect_first else self._first_mode)
+        self.call_after_refresh(self._prepare_screens)
         if self._connect_first:
             self._connect_to_given()
         if self._settings_error:
             self.push_screen(ErrorDialog(self._settings_error))
+
+    @work(group="preparation")
+    async def _prepare_screens(self) -> None:
+        """Import the other screens and read their styles, so that going there does not wait."""
+        async with collector_at_rest():
+            paths = [await asyncio.to_thread(_styles_of, mode) for mode in _SCREENS]
+        for path in filter(None, paths):
+            if not self.stylesheet.has_source(str(path)):
+                self.stylesheet.read(path)
+        self.stylesheet.parse()
 
     @work(group="navigation", exclusive=True)
     async def _connect_to_given(self) -> None:
@@ -141,6 +172,18 @@ class GeodeApp(WorkspaceApp):
             self.push_screen(ErrorDialog(error))
             return
         await self._to_mode(self._first_mode)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The colours of the theme, where muted text is muted also within a line.
+
+        Textual's own is `auto`: right for a widget, full white or black for a part of its text.
+        """
+        colours = super().get_css_variables()
+        for name in ("muted", "disabled"):
+            shade = colours.get(f"foreground-{name}", "")
+            if colours.get(f"text-{name}", "").startswith("auto") and shade:
+                colours[f"text-{name}"] = shade
+        return colours
 
     async def on_unmount(self) -> None:
         """Let the source go."""
@@ -230,7 +273,7 @@ class GeodeApp(WorkspaceApp):
         )
         if answer == "save":
             try:
-                self.workspace.save_mapping()
+                await self.workspace.write_mapping()
             except GeodeTuiError as error:
                 self.push_screen(ErrorDialog(error))
                 return False

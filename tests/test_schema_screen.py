@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,9 +23,10 @@ from geode_tui.widgets.table_detail import PAGES
 from geode_tui.widgets.virtual_table import VirtualTable
 from tests.catalogs import SHOP, catalog, table
 from tests.conftest import MakeDatabase
+from tests.golden import SIZES as SIZES_OF_GOLDENS
+from tests.golden import assert_golden
 from tests.terminal import BROAD, NARROW, SIZES, screen_text, settle
 
-GOLDENS = Path(__file__).parent / "goldens"
 LONG = "ü" * 31 + "x"  # 63 bytes, all that PostgreSQL allows
 HOSTILE = f"""
 CREATE SCHEMA "[/foo]";
@@ -386,14 +386,11 @@ async def test_the_screen_looks_as_it_was_accepted(
     app = _offline(shown, tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await _go(pilot, item)
-        for width, height in ((80, 24), (120, 40), (200, 60)):
+        for width, height in SIZES_OF_GOLDENS:
             await pilot.resize_terminal(width, height)
             await settle(pilot)
-            looks = screen_text(app).partition("\n")[2] + "\n"  # the first line has a clock
-            golden = GOLDENS / f"schema-{name}-{width}x{height}.txt"
-            if os.environ.get("UPDATE_GOLDENS"):
-                golden.write_text(looks, encoding="utf-8")
-            assert looks == golden.read_text(encoding="utf-8")
+            looks = screen_text(app).partition("\n")[2]  # the first line has a clock
+            assert_golden(looks, f"schema-{name}-{width}x{height}")
 
 
 # The diagram

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from geode_tui.migration.profiles import Profile
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.ddl import is_ddl_file, read_ddl
 from geode_tui.source.dsn import without_password
+from geode_tui.source.introspect import collector_at_rest
 from geode_tui.source.postgres import Source
 
 
@@ -104,7 +106,8 @@ class Workspace:
     async def _fitted(self, catalog: Catalog, source: Source | None) -> _Fitted:
         """The catalog with the mapping's queries, and the mapping from its file or inferred."""
         if not self.mapping_path.exists():
-            return _Fitted(catalog, await asyncio.to_thread(infer, catalog), False)
+            async with collector_at_rest():
+                return _Fitted(catalog, await asyncio.to_thread(infer, catalog), False)
         file = await asyncio.to_thread(load, self.mapping_path)
         catalog = await described(catalog, file.mapping, source)
         await asyncio.to_thread(check, file, catalog)
@@ -175,7 +178,8 @@ class Workspace:
         Raises MappingError.
         """
         mapping = self._require_mapping()
-        await asyncio.to_thread(save, mapping, self.mapping_path)
+        async with collector_at_rest():
+            await asyncio.to_thread(save, mapping, self.mapping_path)
         self._saved = mapping
         return self.mapping_path
 
@@ -239,6 +243,7 @@ class Workspace:
 
     async def close(self) -> None:
         """Let the source go."""
+        gc.unfreeze()  # what was read may go now
         if self.source is not None:
             await self.source.close()
             self.source = None

@@ -16,7 +16,7 @@ from geode_tui.widgets.fuzzy import matching
 
 
 class ActionCommands(Provider):
-    """Every action of the screen that is shown, with its key."""
+    """Every action of the screen that is shown, with its key; those of its lists among them."""
 
     async def discover(self) -> Hits:
         """All of them."""
@@ -34,13 +34,26 @@ class ActionCommands(Provider):
             yield Hit(max(score, 0.1), shown, command.run, command.name, command.help)
 
     def _commands(self) -> Iterator[Command]:
-        for owner in type(self.screen).__mro__:
+        seen = set()
+        for binding in self._bindings():
+            action = binding.action.removeprefix("screen.")
+            if action not in seen:
+                seen.add(action)
+                keys = self.app.get_key_display(binding)
+                place = (binding.id or "").partition(".")[0]
+                name = f"{place}: {binding.tooltip}"
+                yield Command(name, f"key {keys}", partial(self._run, action))
+
+    def _bindings(self) -> Iterator[Binding]:
+        """The keys of the screen, and those of its widgets that act on the screen."""
+        own = type(self.screen).__mro__
+        parts = dict.fromkeys(type(widget) for widget in self.screen.query("*"))
+        for owner in (*own, *parts):
             for binding in owner.__dict__.get("BINDINGS", ()):
-                if isinstance(binding, Binding) and _is_action(binding):
-                    keys = self.app.get_key_display(binding)
-                    run = partial(self._run, binding.action)
-                    place = (binding.id or "").partition(".")[0]
-                    yield Command(f"{place}: {binding.tooltip}", f"key {keys}", run)
+                if not (isinstance(binding, Binding) and _is_action(binding)):
+                    continue
+                if owner in own or binding.action.startswith("screen."):
+                    yield binding
 
     def _run(self, action: str) -> None:
         # Not by way of the key: an action of the palette does not ask where the focus is.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -32,7 +34,8 @@ from geode_tui.mapping.preview import (
 )
 from geode_tui.mapping.ready_made import ReadyMade, make_text, ready_made_for
 from geode_tui.mapping.types import conversion, possible_types
-from geode_tui.migration.preview import PreviewRows, PreviewSession
+from geode_tui.migration.preview import PreviewRow, PreviewRows, PreviewSession
+from geode_tui.screens.actions import ActionCommands
 from geode_tui.screens.dialogs import (
     ChoiceDialog,
     ConfirmDialog,
@@ -59,7 +62,15 @@ _TITLES: dict[PreviewKind, str] = {
     "condition": "rows of {} that are moved: WHERE",
     "ordering": "first row of each key of {}: ORDER BY",
 }
+_HINTS: dict[PreviewKind, str] = {
+    "expression": "SQL over the columns of a row, for example  upper(name)  or  price * 1.2",
+    "condition": "SQL that is true for the rows to move, for example  deleted_at IS NULL",
+    "ordering": "columns, for example  changed_at DESC",
+}
 _KEY_COLUMNS = 2
+_COLUMNS_SHOWN = 6
+"""So many columns show the rows of a table of which no condition is written yet."""
+_WIDEST_NAME = 32
 _PLACE = re.compile(r"^SQL at character (\d+)")
 
 
@@ -108,8 +119,12 @@ class ExpressionEditor(Dialog[Written | None]):
             "f5", "copy", "copy", show=False, id="editor.copy", tooltip="Copy the SELECT that tries"
         ),
     ]
+    COMMANDS: ClassVar[set[Any]] = {ActionCommands}
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal")]  # noqa: RUF012
     DEFAULT_CSS = """
     ExpressionEditor {
+        &.-narrow > .dialog { width: 100%; max-width: 100%; height: 1fr; }
+        &.-narrow #sql { height: 4; }
         & > .dialog { width: 96%; max-width: 130; height: 94%; max-height: 44; }
         & #sql { height: 5; background: $boost; padding: 0 1; border: none; }
         & #verdict { height: auto; max-height: 5; padding: 0 1; margin: 0 0 1 0; }
@@ -132,7 +147,7 @@ class ExpressionEditor(Dialog[Written | None]):
 
     def compose_dialog(self) -> ComposeResult:
         """The text, what is said of it, and the rows."""
-        yield SqlEditor(self._subject.text, id="sql")
+        yield SqlEditor(self._subject.text, hint=_HINTS[self._subject.kind], id="sql")
         yield Static(id="verdict", markup=False)
         yield Static(id="summary", markup=False)
         yield PreviewTable(id="preview")
@@ -186,10 +201,9 @@ class ExpressionEditor(Dialog[Written | None]):
         subject = self._subject
         table = subject.table
         if subject.kind == "condition":
-            if not text:
-                return _Checked(text)
-            columns = self._shown_columns(compile_condition(text, table).columns)
-            return _Checked(text, preview=condition_preview(table, text, columns))
+            some = compile_condition(text, table).columns if text else table.column_names
+            columns = self._shown_columns(some if text else some[:_COLUMNS_SHOWN])
+            return _Checked(text, preview=condition_preview(table, text or "true", columns))
         if subject.kind == "ordering":
             if not text:
                 return _Checked(text)
@@ -344,13 +358,19 @@ class ExpressionEditor(Dialog[Written | None]):
         if failed is not None and checked.text:
             question = ConfirmDialog(
                 "PostgreSQL refuses a row",
-                f"{many_lines(failed.failure)}\n\nA run would stop there.",
+                f"{self._named(failed)}\n{many_lines(failed.failure)}\n\nA run would stop there.",
                 yes="take it all the same",
                 no="go on writing",
             )
             if not await self.app.push_screen_wait(question):
                 return
         self.dismiss(Written(checked.text, checked.graph_type))
+
+    def _named(self, row: PreviewRow) -> str:
+        """A row by the values that are shown of it: `id 7 · credit 7.0000`."""
+        columns = self._rows.columns if self._rows else ()
+        pairs = zip(columns, row.before, strict=False)
+        return one_line(" · ".join(f"{name} {text or 'null'}" for name, text in pairs))
 
     def action_cancel(self) -> None:
         """Leave with nothing done; a text that would be lost is asked about."""
@@ -379,7 +399,7 @@ class ExpressionEditor(Dialog[Written | None]):
         chosen = await self.app.push_screen_wait(
             ChoiceDialog(
                 f"ready-made expressions for {column.name}",
-                [(one.id, f"{one.title}  –  {one.description}") for one in offered],
+                aligned([(one.id, one.title, one.description) for one in offered]),
             )
         )
         one = next((one for one in offered if one.id == chosen), None)
@@ -428,7 +448,7 @@ class ExpressionEditor(Dialog[Written | None]):
 
     def _column_dialog(self) -> ChoiceDialog:
         columns = self._subject.table.columns
-        choices = [(c.name, f"{c.name}  {c.type.declared}") for c in columns]
+        choices = aligned([(c.name, c.name, c.type.declared) for c in columns])
         return ChoiceDialog(f"columns of {self._subject.table.name}", choices)
 
     @work(exclusive=True, group="accept", exit_on_error=False)
@@ -437,10 +457,7 @@ class ExpressionEditor(Dialog[Written | None]):
         checked = self._checked
         if checked is None or checked.type is None:
             return
-        choices = []
-        for name in possible_types(checked.type):
-            note = conversion(checked.type, name).note
-            choices.append((name, f"{name}  {note}" if note else name))
+        choices = type_choices(checked.type)
         dialog = ChoiceDialog("graph type", choices, chosen=checked.graph_type)
         chosen = await self.app.push_screen_wait(dialog)
         if chosen is not None:
@@ -451,6 +468,23 @@ class ExpressionEditor(Dialog[Written | None]):
         """Copy the SELECT that tries the text."""
         if self._checked is not None and self._checked.preview is not None:
             self.copy(self._checked.preview.sql)
+
+
+def aligned(choices: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Choices of an id, a name and what is said of it, with the latter below one another."""
+    widest = max((cell_len(one_line(name)) for _, name, _ in choices), default=0)
+    width = min(_WIDEST_NAME, widest)
+    named = [(choice, one_line(name), said) for choice, name, said in choices]
+    return [
+        (choice, f"{name}{' ' * max(0, width - cell_len(name))}  {said}".rstrip())
+        for choice, name, said in named
+    ]
+
+
+def type_choices(column_type: DataType) -> list[tuple[str, str]]:
+    """The graph types that a PostgreSQL type can become, with what happens to the values."""
+    some = possible_types(column_type)
+    return aligned([(name, name, conversion(column_type, name).note) for name in some])
 
 
 def _spelled(name: str, table: Table) -> str:

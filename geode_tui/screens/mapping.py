@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -106,29 +107,34 @@ The rows below come from the source, *before* `─▶` *after*.
     ]
     CSS = """
     MappingScreen {
-        #mapping-rules { width: 29; }
+        #mapping-rules { width: 32; }
         #mapping-side { width: 38; }
         #mapping-middle { width: 1fr; }
         #mapping-bottom { height: 12; }
         #mapping-suggestions { width: 48; }
         #mapping-rows { width: 1fr; }
-        #mapping-count, #mapping-head { height: auto; padding: 0 1; color: $text-muted; }
-        #mapping-head { max-height: 6; color: $foreground; }
+        #mapping-count, #mapping-head { height: auto; color: $text-muted; }
+        #mapping-head { max-height: 7; color: $foreground; padding: 0 0 1 0; }
         #mapping-graph { height: 1.3fr; }
         #mapping-findings { height: 0.9fr; }
-        #mapping-sql { height: 0.5fr; }
+        #mapping-sql { height: 3; }
+        #mapping-sql:focus-within { height: 2fr; }
         #findings { height: 1fr; min-height: 2; }
         #suggestions { height: 1fr; min-height: 3; }
         #finding-scroll, #suggestion-scroll { height: auto; max-height: 60%; }
-        #finding, #suggestion, #mapping-sql-text { padding: 0 1; height: auto; }
+        #finding-scroll, #suggestion-scroll { border-top: solid $foreground 15%; }
+        #finding, #suggestion, #mapping-sql-text { height: auto; }
         &.-wide {
+            Pane { padding: 0 1; }
             #mapping-rules { width: 48; }
             #mapping-side { width: 72; }
             #mapping-suggestions { width: 76; }
             #mapping-bottom { height: 16; }
-            #mapping-sql { height: 0.8fr; }
+            #mapping-sql, #mapping-sql:focus-within { height: 0.8fr; }
         }
         &.-narrow {
+            #findings, #suggestions { height: auto; max-height: 60%; }
+            #finding-scroll, #suggestion-scroll { margin: 1 0 0 0; height: 1fr; max-height: 100%; }
             #mapping-columns, #mapping-bottom { layout: vertical; }
             #mapping-columns, #mapping-bottom, #mapping-side { width: 1fr; height: auto; }
             #mapping-rules, #mapping-suggestions { width: 1fr; }
@@ -225,7 +231,7 @@ The rows below come from the source, *before* `─▶` *after*.
 
     def show_rules(self, mapping: Mapping, catalog: Catalog) -> None:
         """Show the rules with what is known of them; the cursor stays."""
-        items = rule_items(mapping, catalog, self.finding_index)
+        items = rule_items(mapping, catalog, self.finding_index, self._rules.items)
         self._rules.show_items(items)
         self.query_one("#mapping-count", Static).update(Content(summary(items)))
         saved = "" if self.workspace.saved else " · not saved"
@@ -256,9 +262,7 @@ The rows below come from the source, *before* `─▶` *after*.
         name = f"{name} · properties" if name else "properties"
         self.query_one("#mapping-middle", Pane).set_title(name, "properties")
         self.show_findings(item)
-        self._extract, self._statement, self._gql = None, None, ""
-        if rule is not None and mapping is not None:
-            self._gql = written_gql(rule, mapping)
+        self._extract, self._statement, self._pretty, self._gql = None, None, "", ""
         self._want_rows()
 
     def _same_place(self, rule: Rule | None) -> bool:
@@ -304,7 +308,7 @@ The rows below come from the source, *before* `─▶` *after*.
     @work(exclusive=True, group="rows", exit_on_error=False)
     async def _load_rows(self) -> None:
         await asyncio.to_thread(self._compile)
-        self._show_statements()
+        await self._lay_out_statements()
         extract, source, rows = self._extract, self.workspace.source, self.query_one(RowPairs)
         if extract is None or source is None:
             self._rows_of = None
@@ -335,27 +339,38 @@ The rows below come from the source, *before* `─▶` *after*.
         if self._statement is not None:
             return
         if rule is None or history is None or catalog is None:
-            self._statement = self._pretty = ""
+            self._statement = ""
             return
+        self._gql = written_gql(rule, history.current)
         try:
             extract = compile_extract(rule, history.current, catalog)
             statement = extract.first_sql if extract.keyed else extract.sample_sql(None)
         except GeodeTuiError as error:
-            self._statement = self._pretty = f"✗ {error}"
+            self._statement = f"✗ {error}"
             return
-        pretty = pretty_sql(statement) if self._has_room_for_sql else statement
         if rule is self.shown_rule:
-            self._extract, self._statement, self._pretty = extract, statement, pretty
+            self._extract, self._statement = extract, statement
 
-    @property
-    def _has_room_for_sql(self) -> bool:
-        """Whether a statement laid out for reading is seen at all: that takes its time."""
-        return self.query_one("#sql-scroll").size.height >= _LINES_FOR_SQL
-
-    def _show_statements(self) -> None:
-        parts = [(many_lines(self._gql), "$text-secondary"), ("\n\n" if self._gql else "", "")]
-        parts.append((many_lines(self._pretty) or "–", ""))
+    async def _lay_out_statements(self) -> None:
+        """Show the statements, laid out for reading where more than a line of them is seen."""
+        statement, scroll = self._statement, self.query_one("#sql-scroll")
+        seen = self.focused is scroll or scroll.size.height >= _LINES_FOR_SQL
+        if statement and seen and not self._pretty and self._extract is not None:
+            pretty = await asyncio.to_thread(pretty_sql, statement)
+            if statement is self._statement:
+                self._pretty = pretty
+        parts = [(many_lines(self._gql), ""), ("\n\n" if self._gql else "", "")]
+        parts.append((many_lines(self._pretty or self._statement or "") or "–", "$text-muted"))
         self.query_one("#mapping-sql-text", Static).update(Content.assemble(*parts))
+
+    @on(DescendantFocus)
+    def _came_to_statements(self, event: DescendantFocus) -> None:
+        if event.widget.id == "sql-scroll":
+            self._lay_out()
+
+    @work(exclusive=True, group="statements", exit_on_error=False)
+    async def _lay_out(self) -> None:
+        await self._lay_out_statements()
 
     # What a person does.
 
@@ -376,6 +391,7 @@ The rows below come from the source, *before* `─▶` *after*.
 
     def action_copy_gql(self) -> None:
         """Copy the GQL that writes the rows of the rule."""
+        self._compile()
         if self._gql:
             self.copy(self._gql)
         else:

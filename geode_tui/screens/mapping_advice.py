@@ -20,6 +20,7 @@ from geode_tui.mapping.model import Mapping
 from geode_tui.mapping.suggest import Suggestion
 from geode_tui.screens.dialogs import ChoiceDialog, PromptDialog, TextDialog
 from geode_tui.screens.mapping_edits import MappingEdits
+from geode_tui.source.introspect import collector_at_rest
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.finding_list import FindingList, finding_content, finding_counts
 from geode_tui.widgets.finding_text import findings_copied
@@ -29,6 +30,10 @@ from geode_tui.widgets.suggestion_list import SuggestionList, suggestion_content
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import VirtualTable
 
+_MANY = 500
+"""So many rules take a while to judge: that waits until the edits come to rest."""
+_CALM, _LONG_CALM = 0.3, 1.0
+"""Seconds without an edit before many rules are judged, and before suggestions are sought."""
 _TESTED_AT_ONCE = 8
 _SECONDS_A_TEST = 20.0
 _MOST_TESTED = 400
@@ -108,24 +113,51 @@ class MappingAdvice(MappingEdits):
         try:
             while self._unassessed:
                 self._unassessed = False
-                await self._find()
+                await self._rest(_CALM)
+                if not self._unassessed:
+                    async with collector_at_rest():
+                        await self._find()
         finally:
             self._assessing = False
 
+    async def _rest(self, seconds: float) -> None:
+        """Wait for more edits, where each of them would cost much."""
+        mapping = self.workspace.mapping
+        if mapping is not None and len(mapping.rules) > _MANY:
+            await asyncio.sleep(seconds)
+
     async def _find(self) -> None:
         workspace = self.workspace
-        found = await asyncio.to_thread(workspace.findings)
+        index = await asyncio.to_thread(self._judged)
         history, catalog = self.history, workspace.catalog
         if history is None or catalog is None or self._unassessed:
             return
-        if found != self._all_findings or catalog is not self._found_in:
-            self._all_findings, self._found_in = found, catalog
-            self.finding_index = FindingIndex(found, catalog)
+        if index is not None:
+            self._all_findings, self._found_in = index.findings, catalog
+            self.finding_index = index
             self.show_rules(history.current, catalog)
         await self._suggest()
-        self._know_more(catalog)
+        if not self._unassessed:
+            self._know_more(catalog)
+
+    def _judged(self) -> FindingIndex | None:
+        """What there is to say by rule, None where it is what is shown."""
+        workspace = self.workspace
+        mapping, catalog = workspace.mapping, workspace.catalog
+        found = workspace.findings()
+        if mapping is None or catalog is None:
+            return None
+        if catalog is self._found_in and found == self._all_findings:
+            return None
+        index = FindingIndex(found, catalog)
+        for rule in mapping.rules:
+            index.warns_of(rule)  # here, not where it holds up the screen
+        return index
 
     async def _suggest(self) -> None:
+        await self._rest(_LONG_CALM)
+        if self._unassessed:
+            return
         suggestions = await asyncio.to_thread(self.workspace.suggestions)
         if self._unassessed:
             return
@@ -184,12 +216,14 @@ class MappingAdvice(MappingEdits):
             found = self.finding_index.of_table(item.table)
         else:
             found = self.finding_index.of(item.rule)
-        none = "✓ none" if item or self._shows_all else "–"
+        none = "–"
+        if item or self._shows_all:
+            none = f"✓ nothing found about {item.title if item else 'the mapping'}"
         scope_name = str(item.table) if item and not self._shows_all else ""
         self.finding_list.show_findings(found, none, scope_name)
         scope = "all findings" if self._shows_all else "findings"
         title = f"{scope} · {finding_counts(found)}" if found else scope
-        brief = f"findings {len(found)}" if found else "findings"
+        brief = f"{scope} {len(found)}" if found else scope
         self.query_one("#mapping-findings", Pane).set_title(title, brief)
         self._show_finding()
 
@@ -203,10 +237,7 @@ class MappingAdvice(MappingEdits):
     def _finding_opened(self) -> None:
         finding = self.finding_list.finding
         if finding is not None:
-            text = findings_copied([finding])
-            for title, more in (("SQL", finding.sql), ("waived", finding.waived)):
-                text += f"\n\n{title}: {more}" if more else ""
-            self.app.push_screen(TextDialog("a finding", text))
+            self.app.push_screen(TextDialog("a finding", findings_copied([finding])))
 
     def action_all_findings(self) -> None:
         """Show the findings of the whole mapping, or of the rule under the cursor."""

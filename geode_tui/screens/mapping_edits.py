@@ -16,10 +16,16 @@ from geode_tui.mapping.edits import History
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import LabelBy, Mapping, NodeRule, Property, RelationshipRule, Rule
 from geode_tui.mapping.names import property_name, unused
-from geode_tui.mapping.types import conversion, default_type, possible_types
+from geode_tui.mapping.types import default_type
 from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dialogs import ChoiceDialog, PromptDialog
-from geode_tui.screens.expression_editor import ExpressionEditor, Subject, Written
+from geode_tui.screens.expression_editor import (
+    ExpressionEditor,
+    Subject,
+    Written,
+    aligned,
+    type_choices,
+)
 from geode_tui.widgets.property_grid import GridItem, PropertyGrid
 from geode_tui.widgets.text import one_line
 
@@ -90,6 +96,11 @@ class MappingEdits(GeodeScreen):
         if action in ("undo", "redo"):
             return self.history is not None
         return super().check_action(action, parameters)
+
+    def say(self, message: str) -> None:
+        """A fact in passing; it takes the place of the one before, not of more rows."""
+        self.app.clear_notifications()
+        super().say(message)
 
     def edit(self, what: str, change: Callable[[Mapping], Mapping]) -> bool:
         """Make an edit and let the screen follow, or say why it cannot be."""
@@ -191,10 +202,7 @@ class MappingEdits(GeodeScreen):
         if column is None or item.expression:
             self.action_expression()  # its type belongs to what is written
             return
-        choices = []
-        for name in possible_types(column.type):
-            note = conversion(column.type, name).note
-            choices.append((name, f"{name}  {note}" if note else name))
+        choices = type_choices(column.type)
         named = item.name
 
         def done(chosen: str | None) -> None:
@@ -387,7 +395,7 @@ class MappingEdits(GeodeScreen):
         if rule is None or table is None:
             return
         choices = [(_NONE, "no label by a value")]
-        choices += [(c.name, f"{c.name}  {c.type.declared}") for c in table.columns]
+        choices += aligned([(c.name, c.name, c.type.declared) for c in table.columns])
         chosen = rule.labels_by.column if rule.labels_by else None
 
         def done(column: str | None) -> None:

@@ -22,6 +22,7 @@ from geode_tui.mapping.file import dump, parse
 from geode_tui.mapping.model import Mapping
 from geode_tui.screens.dialogs import ChoiceDialog, TextDialog
 from geode_tui.screens.mapping_advice import MappingAdvice
+from geode_tui.source.introspect import collector_at_rest
 from geode_tui.widgets.panes import Pane
 
 _MANY = 500
@@ -73,7 +74,8 @@ class MappingFileKeys(MappingAdvice):
             return
         if len(history.current.rules) > _MANY:
             self.say("comparing …")
-        text = await asyncio.to_thread(difference_text, path, history.current)
+        async with collector_at_rest():
+            text = await asyncio.to_thread(difference_text, path, history.current)
         self.app.push_screen(TextDialog(f"what saving changes in {path.name}", text))
 
     @work(exclusive=True, group="editor", exit_on_error=False)

@@ -179,7 +179,7 @@ up (`=`), nothing is there twice, and all sampled rows are equal value by value.
         self.query_one(FindingTable).show_findings(report.findings)
         self._title("ledger", len(ledger.entries))
         self._title("differences", len(ledger.differences))
-        self._title("findings", len(report.findings))
+        self._title("findings", sum(not finding.waived for finding in report.findings))
 
     def _title(self, name: str, number: int) -> None:
         pane = self.query_one(f"#report-{name}", Pane)

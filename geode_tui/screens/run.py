@@ -286,7 +286,7 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
             self.say("name a target first: press 1")
             return
         self._findings = await asyncio.to_thread(space.findings)
-        blocking = [finding for finding in self._findings if finding.severity == "action"]
+        blocking = [finding for finding in self._findings if finding.blocks]
         if blocking:
             title = f"cannot start: {len(blocking)} findings must be mended first"
             self.app.push_screen(TextDialog(title, findings_copied(blocking)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.events import Resize
+from textual.events import Resize, ScreenResume, ScreenSuspend
 from textual.widgets import Input, Static, TabbedContent, Tabs
 
 from geode_tui.catalog import Table, TableName
@@ -25,6 +26,8 @@ from geode_tui.widgets.table_pages import row_text
 from geode_tui.widgets.virtual_table import VirtualTable
 
 _WIDE = 160
+_BREATH_SECONDS = 0.001
+"""Between the steps of a new screen, for keys and clocks: Textual takes them in one go."""
 
 
 class SchemaScreen(TableReading):
@@ -100,6 +103,8 @@ The tables of the source, with the planner's row estimate (`±`).
     def __init__(self) -> None:
         super().__init__()
         self._trail: list[TableName] = []
+        self._new = True
+        self._here = False
 
     def compose_body(self) -> ComposeResult:
         """The tree, beside it what is known of a table, and on wide screens its neighbourhood."""
@@ -143,10 +148,27 @@ The tables of the source, with the planner's row estimate (`±`).
     def _page(self) -> str:
         return self._detail.page
 
+    @on(ScreenResume)
+    async def _came(self, event: ScreenResume) -> None:
+        """Style and draw a new screen once: Textual says twice that it came."""
+        if self._here:
+            event.prevent_default()
+            return
+        self._here = True
+        event.refresh_styles = not self._new  # the styles of a new screen are those of now
+        self._new = False
+        self.refresh_view()
+        await asyncio.sleep(_BREATH_SECONDS)
+
+    @on(ScreenSuspend)
+    def _went(self) -> None:
+        self._here = False
+
     @on(Resize)
-    def _widened(self, event: Resize) -> None:
+    async def _widened(self, event: Resize) -> None:
         """On a wide screen the diagram stands beside the pages, else it is one of them."""
         self._detail.set_diagram_page(event.size.width < _WIDE)
+        await asyncio.sleep(_BREATH_SECONDS)
 
     def show_item(self, item: str) -> None:
         """Go to a table by its full name."""
@@ -193,8 +215,9 @@ The tables of the source, with the planner's row estimate (`±`).
 
     @on(SchemaTree.TableHighlighted)
     def _highlighted(self, event: SchemaTree.TableHighlighted) -> None:
-        table = self._catalog.table(event.name) if self._catalog else None
-        if table and table is not self._table:
+        """Show the table under the cursor; the cursor may have gone on since the message."""
+        table = self._tree.table
+        if table and table.name == event.name and table is not self._table:
             self._trail.clear()
             self._show(table)
 

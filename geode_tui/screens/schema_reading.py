@@ -24,7 +24,11 @@ _REST_SECONDS = 0.15
 
 
 class TableReading(GeodeScreen):
-    """A screen with a table in view, of which only what is looked at is read."""
+    """A screen with a table in view, of which only what is looked at is read.
+
+    The workers have a description because Textual would make one of their arguments, and a catalog
+    of 2,000 tables takes a fifth of a second to write down.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +80,7 @@ class TableReading(GeodeScreen):
             text = f"reading a {table.kind} can be slow: r reads {_SAMPLE_ROWS} rows"
             self._detail.show_sample((), text)
 
-    @work(group="sample", exclusive=True, exit_on_error=False)
+    @work(group="sample", description="read rows", exclusive=True, exit_on_error=False)
     async def _read_rows(self, table: Table) -> None:
         if self.workspace.source is None:
             self._detail.show_sample((), NO_SOURCE)
@@ -88,7 +92,7 @@ class TableReading(GeodeScreen):
             self._sampled = table.name
             self._detail.show_sample(rows, "the table is empty")
 
-    @work(group="profile", exclusive=True, exit_on_error=False)
+    @work(group="profile", description="read statistics", exclusive=True, exit_on_error=False)
     async def _read_profile(self, table: Table, catalog: Catalog) -> None:
         """The planner's statistics: of all tables at once, so they are read once."""
         page, keys = self._detail.profile, keys_of(table, self._incoming)
@@ -98,11 +102,12 @@ class TableReading(GeodeScreen):
             return
         if self._profile is None:
             page.tell("… reading the planner's statistics")
+            await asyncio.sleep(_REST_SECONDS)
             self._profile = await self.workspace.source.profile(catalog)
             page.show(table, self._profile, keys)
         page.tell("the planner's statistics · s counts fan-out, orphans and the longest values")
 
-    @work(group="profile", exclusive=True, exit_on_error=False)
+    @work(group="profile", description="count", exclusive=True, exit_on_error=False)
     async def _count(self, table: Table, catalog: Catalog) -> None:
         """Widths of the columns, then the foreign keys one by one."""
         page, source = self._detail.profile, self.workspace.source
@@ -120,7 +125,7 @@ class TableReading(GeodeScreen):
         whole = "" if widths else "the longest values took too long · "
         page.tell(f"{whole}counted now; the common values are the planner's")
 
-    @work(group="values", exclusive=True, exit_on_error=False)
+    @work(group="values", description="read values", exclusive=True, exit_on_error=False)
     async def _show_values(self, table: Table, column: Column) -> None:
         """The values of a column as they are now, where there is a source to ask."""
         text = self._detail.profile.column_text(column.name)

@@ -9,17 +9,12 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from geode_tui.mapping.assess import SEVERITIES, Finding, Severity
+from geode_tui.mapping.assess import SEVERITIES, Finding
 from geode_tui.widgets.figure_table import FigureTable
+from geode_tui.widgets.finding_text import finding_sign
 from geode_tui.widgets.text import many_lines, one_line
 from geode_tui.widgets.virtual_table import Row, TableColumn
 
-_SHORT: dict[Severity, tuple[str, str]] = {
-    "action": ("✗ action", "$text-error"),
-    "risk": ("! risk", "$text-warning"),
-    "information": ("· info", "$text-muted"),
-}
-_WAIVED = ("✓ waived", "$text-success")
 _COLUMNS = (TableColumn("", 8), TableColumn("finding", least=24))
 
 
@@ -37,7 +32,7 @@ class FindingList(FigureTable):
     ]
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(_COLUMNS, empty="–", id=id, classes=classes)
+        super().__init__(_COLUMNS, empty="–", header=False, id=id, classes=classes)
         self._findings: list[Finding] = []
         self._scope = ""
 
@@ -69,9 +64,8 @@ class FindingList(FigureTable):
         if self._scope:
             subject = "" if subject == self._scope else subject.removeprefix(f"{self._scope}.")
         subject = f"{subject}: " if subject else ""
-        shown = _WAIVED if finding.waived else _SHORT[finding.severity]
         return (
-            Content.styled(*shown),
+            finding_sign(finding),
             Content.assemble((one_line(subject), "$text-muted"), one_line(finding.message)),
         )
 
@@ -92,7 +86,7 @@ def finding_content(finding: Finding) -> Content:
     if finding.evidence:
         parts.append((f"\nseen  {many_lines(finding.evidence)}", "$text-muted"))
     if finding.mend:
-        parts.append((f"\nmend  {many_lines(finding.mend)}", "$text-accent"))
+        parts.append((f"\nmend  {many_lines(finding.mend)}", ""))
     if finding.sql:
         parts.append((f"\nSQL   {many_lines(finding.sql)}", "$text-secondary"))
     return Content.assemble(*parts)

@@ -1,17 +1,14 @@
-"""Findings, a line each, the gravest first."""
+"""Findings, a line each, the gravest first, the waived ones last."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.content import Content
-
-from geode_tui.mapping.assess import Finding, Severity
+from geode_tui.mapping.assess import Finding
 from geode_tui.widgets.figure_table import FigureTable
-from geode_tui.widgets.finding_text import SEVERITY_SHOWN
+from geode_tui.widgets.finding_text import finding_sign
 from geode_tui.widgets.virtual_table import Row, TableColumn
 
-_SHORT: dict[Severity, str] = {"action": "✗ action", "risk": "! risk", "information": "· info"}
 _COLUMNS = (
     TableColumn("severity", 8),
     TableColumn("subject", least=24),
@@ -38,8 +35,4 @@ class FindingTable(FigureTable):
 
     def _cells(self, index: int) -> Row:
         finding = self._findings[index]
-        return (
-            Content.styled(_SHORT[finding.severity], SEVERITY_SHOWN[finding.severity][1]),
-            finding.subject,
-            finding.message,
-        )
+        return (finding_sign(finding), finding.subject, finding.message)

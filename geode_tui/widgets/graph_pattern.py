@@ -7,7 +7,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from geode_tui.mapping.model import Mapping, NodeRule, Rule
-from geode_tui.widgets.rule_diagram import draw, shows_properties
+from geode_tui.widgets.rule_diagram import draw_all
 from geode_tui.widgets.text import fit, one_line
 
 _PROPERTIES_SHOWN = 40
@@ -47,9 +47,9 @@ class GraphPattern(Static):
             return
         width = max(12, self.content_size.width or 40)
         room = self.parent.size.height if isinstance(self.parent, Widget) else 0
-        drawn = draw(self._rule, self._mapping, width, room or 24).content()
-        parts: list[Content | tuple[str, str]] = [drawn]
-        if not shows_properties(self._rule, self._mapping, width):
+        canvas, has_properties = draw_all(self._rule, self._mapping, width, room or 24)
+        parts: list[Content | tuple[str, str]] = [canvas.content()]
+        if not has_properties:
             parts += _properties(self._rule, width)
         content = Content.assemble(*parts)
         self._picture = content.plain

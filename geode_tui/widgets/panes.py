@@ -125,9 +125,11 @@ class Panes(Container):
         if pane is self.shown:
             return
         self.shown = pane
+        # Where all panes are shown the classes only wait: to restyle for them takes its time.
+        narrow = self.screen.has_class("-narrow")
         for other in self.panes:
-            other.set_class(other is pane, "-shown")
+            other.set_class(other is pane, "-shown", update=narrow)
             parent = other.parent
             if isinstance(parent, Container | Vertical | Horizontal):
-                parent.set_class(pane in parent.children, "-holds-shown")
+                parent.set_class(pane in parent.children, "-holds-shown", update=narrow)
         self.query_one(PaneBar).refresh()

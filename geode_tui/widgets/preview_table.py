@@ -63,7 +63,7 @@ class PreviewTable(FigureTable):
     def _cells(self, index: int) -> Row:
         row = self._rows[index]
         before = [
-            Content.styled("null", "$text-muted") if text is None else one_line(text)
+            Content.styled("null" if text is None else one_line(text), "$text-muted")
             for text in row.before
         ]
         return (Content.styled(*self._state(row)), *before, *self._result(row))
@@ -85,7 +85,7 @@ class PreviewTable(FigureTable):
             return (Content(""),)
         if row.reason:
             return (Content.styled(one_line(row.reason), "$text-warning"),)
-        return (Content.styled(one_line(result_text(row)), "$text-accent"),)
+        return (Content.styled(one_line(result_text(row)), "$text-primary"),)
 
 
 def result_text(row: PreviewRow) -> str:
@@ -102,7 +102,7 @@ def preview_summary(shown: PreviewRows, kind: PreviewKind) -> tuple[str, str]:
         word = f"✗ PostgreSQL refuses{more} {counted(refused, 'row')}: a run would stop there"
         return word, "$text-error"
     if not rows:
-        return "the table is empty", "$text-muted"
+        return "", ""  # the table says so itself
     if kind == "expression":
         dead = sum(bool(row.reason) for row in rows)
         if dead:

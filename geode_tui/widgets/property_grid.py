@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
+from rich.cells import cell_len
+from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from geode_tui.catalog import Catalog, Table
@@ -11,14 +15,10 @@ from geode_tui.mapping.model import Endpoint, NodeRule, Property, Rule
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
 
-_COLUMNS = (
-    TableColumn("", 1),
-    TableColumn("column", least=11),
-    TableColumn("property", least=11),
-    TableColumn("type", 11),
-    TableColumn("moved", 7),
-    TableColumn("PostgreSQL", least=8),
-)
+_LEFT_OUT = "left out"
+_ROOM_FOR_DECLARED = 8
+_WIDEST = 40
+_LEAST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,29 @@ def _end_lines(end: Endpoint, word: str) -> list[GridItem]:
 class PropertyGrid(VirtualTable):
     """What becomes of each column of the selected rule."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # As everywhere, but the footer has no room for it here.
+        Binding(
+            "slash",
+            "screen.filter",
+            "filter",
+            show=False,
+            id="properties.filter",
+            tooltip="Go to the filter of the rules",
+        ),
+    ]
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(_COLUMNS, empty="nothing: only its ends", id=id, classes=classes)
+        super().__init__(empty="nothing: only its ends", id=id, classes=classes)
         self._items: list[GridItem] = []
         self._catalog: Catalog | None = None
         self._table: Table | None = None
         self._rule: Rule | None = None
 
-    def on_mount(self) -> None:
-        """Have widths before the first size is known."""
-        self._measure()
+    def on_resize(self) -> None:
+        """Give the columns what they need of the new width."""
+        self._fit_columns()
+        super().on_resize()
 
     @property
     def item(self) -> GridItem | None:
@@ -100,6 +113,26 @@ class PropertyGrid(VirtualTable):
         self._rule, self._table, self._catalog = rule, table, catalog
         self._items = grid_items(rule, table) if rule is not None else []
         self.set_empty("only the ends, no property" if rule is not None else "–")
+        self._fit_columns(keep_cursor=keep_cursor)
+
+    def _fit_columns(self, *, keep_cursor: bool = True) -> None:
+        """Names get what they need, as far as there is room; PostgreSQL's types get the rest."""
+        types = _widest("type", (_type_of(line)[0] for line in self._items))
+        room = self.scrollable_content_region.width - types - _ROOM_FOR_DECLARED - 5
+        column, made = _shares(
+            _widest("column", (line.column for line in self._items)),
+            _widest("property", (_property_of(line) for line in self._items)),
+            room,
+        )
+        columns = (
+            TableColumn("", 1),
+            TableColumn("column", column),
+            TableColumn("property", made),
+            TableColumn("type", types),
+            TableColumn("PostgreSQL", least=_ROOM_FOR_DECLARED),
+        )
+        if columns != self.columns:
+            self.set_columns(columns)
         self.set_source(len(self._items), self._cells, keep_cursor=keep_cursor)
 
     def _declared(self, line: GridItem) -> str:
@@ -118,27 +151,55 @@ class PropertyGrid(VirtualTable):
         line = self._items[index]
         declared = self._declared(line)
         muted = "$text-muted"
+        made, (type_name, moved) = _property_of(line), _type_of(line)
         if line.role:
-            role = Content.styled(f"{line.role} of it", "$text-primary")
-            end = Content.styled(line.end, "$text-primary")
-            return ("", line.column, role, end, "", Content.styled(declared, muted))
-        if line.item is None:
-            nothing = Content.styled("–", muted)
-            return ("", line.column, nothing, "", Content.styled("– left", muted), declared)
-        moved = line.item.include or line.key
+            style, sign = "$text-primary", Content.styled("→", "$text-primary")
+        elif not moved:
+            style, sign = muted, Content.styled("–", muted)
+        else:
+            style = ""
+            sign = Content.styled(*("◆", "$text-primary") if line.key else ("✓", "$text-success"))
+        written = line.item is not None and line.item.expression and moved
         return (
-            Content.styled("◆", "$text-accent") if line.key else "",
-            _styled(line.column, "$text-secondary" if line.item.expression else "")
-            if moved
-            else _styled(line.column, muted),
-            line.item.name if moved else Content.styled(line.item.name, muted),
-            line.item.type if moved else Content.styled(line.item.type, muted),
-            Content.styled("✓ moved", "$text-success")
-            if moved
-            else Content.styled("– left", muted),
-            Content.styled(declared, muted),
+            sign,
+            _styled(line.column, "$text-secondary" if written else style),
+            _styled(made, style),
+            _styled(type_name, style),
+            _styled(declared, muted),
         )
+
+
+def _property_of(line: GridItem) -> str:
+    """The property's name, or which end the column is."""
+    if line.role:
+        return f"{line.role}: {line.end}"
+    return line.item.name if line.item is not None else "–"
+
+
+def _type_of(line: GridItem) -> tuple[str, bool]:
+    """The graph type, and whether the line is moved at all."""
+    if line.role:
+        return "", True
+    moved = line.item is not None and (line.item.include or line.key)
+    return (line.item.type, True) if line.item is not None and moved else (_LEFT_OUT, False)
 
 
 def _styled(text: str, style: str) -> Content:
     return Content.styled(one_line(text), style)
+
+
+def _widest(title: str, texts: Iterable[str]) -> int:
+    return min(_WIDEST, max([len(title), *(cell_len(one_line(text)) for text in texts)]))
+
+
+def _shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """Both widths within `room`, where one is long what the other leaves."""
+    room = max(2 * _LEAST, room)
+    if first + second <= room:
+        return first, second
+    half = room // 2
+    if second <= half:
+        return room - second, second
+    if first <= half:
+        return first, room - first
+    return half, room - half

@@ -180,5 +180,5 @@ def _lit(pair: Pair) -> Content | str:
     if not pair.changed:
         return pair.text
     return Content.assemble(
-        (pair.before or "", "$text-muted"), (_ARROW, "$text-muted"), (pair.after, "$text-accent")
+        (pair.before or "", "$text-muted"), (_ARROW, "$text-muted"), (pair.after, "$text-primary")
     )

@@ -21,7 +21,7 @@ _ROOM_FOR_ARMS = 24
 _LEAST = 16
 
 _MIDDLE, _TITLE = "$text-primary", "bold $text-primary"
-_OTHER, _TYPE, _MUTED = "$text-muted", "$text-accent", "$text-muted"
+_OTHER, _TYPE, _MUTED = "$text-muted", "$foreground", "$text-muted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,20 @@ def titled(rule: NodeRule) -> str:
     return rule.label if rule.id == rule.label else f"{rule.label} ({rule.id})"
 
 
-def neighbours(rule: NodeRule, mapping: Mapping) -> list[Neighbour]:
-    """The relationships of a node, those that leave first; a loop appears once."""
+def neighbours(
+    rule: NodeRule, mapping: Mapping, but: RelationshipRule | None = None
+) -> list[Neighbour]:
+    """The relationships of a node `but` one, those that leave first; a loop appears once."""
     active = set(map(id, mapping.active_relationships))
 
     def other(r: RelationshipRule, end: str, outward: bool) -> Neighbour:
         loop = r.start.node == r.end.node
         return Neighbour(r.type, node_title(end, mapping), outward, id(r) in active, loop)
 
-    leaving = [other(r, r.end.node, True) for r in mapping.relationships if r.start.node == rule.id]
-    arriving = [
-        other(r, r.start.node, False)
-        for r in mapping.relationships
-        if r.end.node == rule.id and r.start.node != rule.id
-    ]
+    own = rule.id
+    some = [r for r in mapping.relationships if own in (r.start.node, r.end.node) and r is not but]
+    leaving = [other(r, r.end.node, True) for r in some if r.start.node == own]
+    arriving = [other(r, r.start.node, False) for r in some if r.start.node != own]
     return leaving + arriving
 
 
@@ -76,7 +76,7 @@ def pattern(rule: Rule, mapping: Mapping | None = None) -> str:
 
 def label_lines(rule: NodeRule) -> list[Line]:
     """The labels that a node gets besides its own, and those that a value gives."""
-    lines = [(f":{label}", "$text-secondary") for label in rule.labels]
+    lines = [(f":{label}", "$text-primary") for label in rule.labels]
     if rule.labels_by is not None:
         lines += [
             (f":{label} if {rule.labels_by.column} = {value}", "$text-secondary")
@@ -90,18 +90,19 @@ def draw(rule: Rule, mapping: Mapping, width: int, height: int = 24) -> Canvas:
 
     Where there is little room it tries to stay within `height` lines.
     """
+    return draw_all(rule, mapping, width, height)[0]
+
+
+def draw_all(rule: Rule, mapping: Mapping, width: int, height: int) -> tuple[Canvas, bool]:
+    """The picture as of `draw`, and whether the rule's properties are in it."""
     width = max(_LEAST, width)
     if isinstance(rule, NodeRule):
         around = neighbours(rule, mapping)
-        return _star(rule, around, width) or _below(rule, around, width, height)
+        star = _star(rule, around, width)
+        return (star, True) if star else (_below(rule, around, width, height), False)
     if rule.start.node == rule.end.node:
-        return _looped(rule, mapping, width)
-    return _side_by_side(rule, mapping, width) or _stacked(rule, mapping, width)
-
-
-def shows_properties(rule: Rule, mapping: Mapping, width: int) -> bool:
-    """Whether the picture in this width has the rule's properties in it."""
-    return isinstance(rule, NodeRule) and _star(rule, neighbours(rule, mapping), width) is not None
+        return _looped(rule, mapping, width), False
+    return _side_by_side(rule, mapping, width) or _stacked(rule, mapping, width), False
 
 
 # A node, with what leads to it on its left and what it leads to on its right.
@@ -289,11 +290,10 @@ def _draw_arm(canvas: Canvas, neighbour: Neighbour, x: int, y: int, last: bool, 
 
 def _ends(rule: RelationshipRule, mapping: Mapping) -> list[tuple[str, list[Neighbour]]]:
     """Both ends: their titles, and their other relationships."""
-    others = Mapping(mapping.nodes, tuple(r for r in mapping.relationships if r.id != rule.id))
     ends = []
     for end in (rule.start.node, rule.end.node):
         node = mapping.node(end)
-        around = neighbours(node, others) if node is not None else []
+        around = neighbours(node, mapping, rule) if node is not None else []
         ends.append((node_title(end, mapping), around))
     return ends
 

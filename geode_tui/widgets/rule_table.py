@@ -19,16 +19,17 @@ from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
 
 RuleState = Literal["node", "relationship", "excluded", "inactive", "finding", "unmapped"]
 
-_SHOWN: dict[RuleState, tuple[str, str]] = {
-    "node": ("✓ node", "$text-success"),
-    "relationship": ("✓ rel", "$text-success"),
-    "excluded": ("– excluded", "$text-muted"),
-    "inactive": ("– inactive", "$text-muted"),
-    "finding": ("! finding", "$text-warning"),
-    "unmapped": ("– no rule", "$text-muted"),
+_SIGNS: dict[RuleState, tuple[str, str]] = {
+    "node": ("✓", "$text-success"),
+    "relationship": ("✓", "$text-success"),
+    "excluded": ("–", "$text-muted"),
+    "inactive": ("–", "$text-muted"),
+    "finding": ("!", "$text-warning"),
+    "unmapped": ("–", "$text-muted"),
 }
-_NARROW = (TableColumn("state", 10), TableColumn("rule"))
-_WIDE = (TableColumn("state", 10), TableColumn("rule"), TableColumn("table"))
+_QUIET: frozenset[RuleState] = frozenset(("excluded", "inactive", "unmapped"))
+_NARROW = (TableColumn("", 6), TableColumn("rule"))
+_WIDE = (TableColumn("", 6), TableColumn("rule"), TableColumn("table"))
 _ROOM_FOR_TABLE = 56
 
 
@@ -57,8 +58,15 @@ class RuleItem:
     @cached_property
     def searched(self) -> str:
         """What a filter looks through."""
-        word = _SHOWN[self.state][0]
-        return f"{self.title} {self.marks} {self.table} {word}".casefold()
+        state = "no rule" if self.rule is None else self.state
+        return f"{self.title} {self.marks} {self.table} {self.kind} {state}".casefold()
+
+    @property
+    def kind(self) -> str:
+        """`node`, `rel`, or `none` where no rule moves the table."""
+        if self.rule is None:
+            return "none"
+        return "node" if isinstance(self.rule, NodeRule) else "rel"
 
 
 def rule_marks(rule: Rule) -> str:
@@ -82,10 +90,12 @@ class FindingIndex:
     """Findings by rule."""
 
     def __init__(self, findings: Iterable[Finding], catalog: Catalog) -> None:
+        self.findings = tuple(findings)
         self._by_table: dict[str, list[Finding]] = {}
         self._by_subject: dict[str, list[Finding]] = {}
+        self._warned: dict[int, tuple[Rule, bool]] = {}
         tables = {str(table.name) for table in catalog.tables}
-        for finding in findings:
+        for finding in self.findings:
             self._by_subject.setdefault(finding.subject, []).append(finding)
             table = _table_in(finding.subject, tables)
             if table:
@@ -100,6 +110,14 @@ class FindingIndex:
             return found
         columns = {f"{table}.{item.column}" for item in rule.included_properties}
         return found + [f for f in of_table if f.subject == table or f.subject in columns]
+
+    def warns_of(self, rule: Rule) -> bool:
+        """Whether a finding of the rule is more than information, and nobody waived it."""
+        known = self._warned.get(id(rule))
+        if known is None or known[0] is not rule:
+            warns = bool(self._by_subject) and any(map(is_open, self.of(rule)))
+            self._warned[id(rule)] = known = (rule, warns)
+        return known[1]
 
     def of_table(self, table: TableName) -> list[Finding]:
         """The findings of a table and its columns."""
@@ -118,20 +136,36 @@ def _table_in(subject: str, tables: set[str]) -> str:
     return ""
 
 
-def rule_items(mapping: Mapping, catalog: Catalog, findings: FindingIndex) -> list[RuleItem]:
-    """All rules, nodes first, then the tables without a rule."""
+def is_open(finding: Finding) -> bool:
+    """Whether a finding asks for something: it is more than information, and not waived."""
+    return finding.severity != "information" and not finding.waived
+
+
+def rule_items(
+    mapping: Mapping,
+    catalog: Catalog,
+    findings: FindingIndex,
+    before: Sequence[RuleItem] = (),
+) -> list[RuleItem]:
+    """All rules, nodes first, then the tables without a rule.
+
+    Of those `before` each that still holds is taken as it is, with what it knows already.
+    """
     active = {id(rule) for rule in mapping.active_rules()}
+    known = {id(item.rule): item for item in before if item.rule is not None}
     items = []
     for rule in mapping.rules:
         if not rule.include:
             state: RuleState = "excluded"
         elif id(rule) not in active:
             state = "inactive"
-        elif any(f.severity != "information" and not f.waived for f in findings.of(rule)):
+        elif findings.warns_of(rule):
             state = "finding"
         else:
             state = "node" if isinstance(rule, NodeRule) else "relationship"
-        items.append(RuleItem(rule, rule.table, state))
+        old = known.get(id(rule))
+        same = old is not None and old.rule is rule and old.state == state
+        items.append(old if old is not None and same else RuleItem(rule, rule.table, state))
     moved = {rule.table for rule in mapping.rules}
     unmapped = (table.name for table in catalog.tables if table.name not in moved)
     return items + [RuleItem(None, name, "unmapped") for name in unmapped]
@@ -160,7 +194,7 @@ class RuleTable(VirtualTable):
     """The rules with their states, filtered by a text."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(_NARROW, empty="no rule", id=id, classes=classes)
+        super().__init__(_NARROW, empty="no rule", header=False, id=id, classes=classes)
         self._items: list[RuleItem] = []
         self._visible: list[RuleItem] = []
         self._filter = ""
@@ -173,6 +207,11 @@ class RuleTable(VirtualTable):
     def item(self) -> RuleItem | None:
         """What is under the cursor."""
         return self._visible[self.cursor] if self.cursor < len(self._visible) else None
+
+    @property
+    def items(self) -> Sequence[RuleItem]:
+        """All lines."""
+        return self._items
 
     @property
     def visible_items(self) -> Sequence[RuleItem]:
@@ -189,8 +228,10 @@ class RuleTable(VirtualTable):
         self._filter = text.strip().casefold()
         current = self.item
         self._apply()
-        if current in self._visible:
-            self.cursor = self._visible.index(current)
+        # By identity: to compare rules by what is in them takes its time.
+        place = next((n for n, item in enumerate(self._visible) if item is current), None)
+        if place is not None:
+            self.cursor = place
 
     def go_to(self, item: str) -> bool:
         """Put the cursor on the rule of that id or label, or on the first of that table."""
@@ -220,9 +261,11 @@ class RuleTable(VirtualTable):
 
     def _cells(self, index: int) -> Row:
         item = self._visible[index]
-        word, style = _SHOWN[item.state]
-        quiet = item.state in ("excluded", "inactive", "unmapped")
+        sign, style = _SIGNS[item.state]
+        quiet = item.state in _QUIET
         title = Content.styled(one_line(item.title), "$text-muted" if quiet else "")
         if item.marks:
             title = Content.assemble(title, (f" {one_line(item.marks)}", "$text-secondary"))
-        return (Content.styled(word, style), title, str(item.table))[: len(self.columns)]
+        state = Content.assemble((sign, style), (f" {item.kind}", "$text-muted"))
+        table = Content.styled(one_line(str(item.table)), "$text-muted")
+        return (state, title, table)[: len(self.columns)]

@@ -31,9 +31,11 @@ def rows_to_move(mapping: Mapping, catalog: Catalog) -> str:
 
 
 def severities(findings: Sequence[Finding]) -> str:
-    """`0 action required · 2 risk · 14 information`."""
-    count = Counter(finding.severity for finding in findings)
-    return " · ".join(f"{count[severity]:,} {_WORDS[severity]}" for severity in SEVERITIES)
+    """`0 action required · 2 risk · 14 information · 1 waived`, each counted once."""
+    count = Counter(finding.severity for finding in findings if not finding.waived)
+    parts = [f"{count[severity]:,} {_WORDS[severity]}" for severity in SEVERITIES]
+    waived = sum(bool(finding.waived) for finding in findings)
+    return " · ".join([*parts, f"{waived:,} waived"] if waived else parts)
 
 
 def plan_text(

@@ -28,9 +28,15 @@ _COLOURS = {"text": "text-success", "name": "text-accent", "number": "text-warni
 class SqlEditor(TextArea):
     """SQL to type. `mark` underlines from a place on, -1 for nothing."""
 
-    def __init__(self, text: str = "", *, id: str | None = None) -> None:
+    def __init__(self, text: str = "", *, hint: str = "", id: str | None = None) -> None:
         super().__init__(
-            text, id=id, compact=True, soft_wrap=True, tab_behavior="focus", show_line_numbers=False
+            text,
+            id=id,
+            compact=True,
+            soft_wrap=True,
+            tab_behavior="focus",
+            show_line_numbers=False,
+            placeholder=hint,
         )
         self.highlight_cursor_line = False
         self._mark = -1

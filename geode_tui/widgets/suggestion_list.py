@@ -23,7 +23,7 @@ class SuggestionList(FigureTable):
     """The suggestions of a mapping."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(_COLUMNS, empty="–", id=id, classes=classes)
+        super().__init__(_COLUMNS, empty="–", header=False, id=id, classes=classes)
         self._suggestions: Sequence[Suggestion] = ()
 
     @property
@@ -61,7 +61,7 @@ def suggestion_content(suggestion: Suggestion) -> Content:
         ("because ", "$text-muted"),
         (many_lines(suggestion.because), ""),
         ("\neffect  ", "$text-muted"),
-        (many_lines(suggestion.effect), "$text-accent"),
+        (many_lines(suggestion.effect), ""),
     ]
     if suggestion.alternatives:
         titles = " · ".join(one_line(title) for title, _ in suggestion.alternatives)
