@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from geode_tui.catalog import Catalog, Check, Index, Table, TableName
-from geode_tui.errors import ConnectError, PermissionRefusedError
+from geode_tui.errors import ConnectError, PermissionRefusedError, RowError
 from geode_tui.source.postgres import Source
 from tests.conftest import MakeDatabase, run_now
 
@@ -309,7 +309,7 @@ def test_a_stream_gives_all_rows_in_pieces(make_database: MakeDatabase) -> None:
                 )
             ]
             assert pieces == [list(range(6, 14)), list(range(14, 22)), list(range(22, 26))]
-            with pytest.raises(ConnectError, match="division by zero"):
+            with pytest.raises(RowError, match="division by zero"):
                 async for _ in reader.stream("SELECT 1 / (n - 9) FROM public.t", rows=3):
                     pass
             await reader.close()

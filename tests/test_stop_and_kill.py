@@ -314,7 +314,8 @@ def test_a_run_in_a_process_of_its_own_gives_the_same_ledger(
         assert runner.run_number == 1
     assert plain.ledger is not None
     assert other.ledger is not None
-    assert other.ledger.entries == plain.ledger.entries
+    # Without an order: statistics that come in between change which table is moved first.
+    assert set(other.ledger.entries) == set(plain.ledger.entries)
     assert other.snapshot().state == plain.snapshot().state == "done"
     assert other.snapshot().rows_written == plain.snapshot().rows_written
     told = [[event.message for event in runner.events()] for runner in (plain, other)]

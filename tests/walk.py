@@ -138,7 +138,7 @@ def _map(terminal: Terminal) -> None:
     terminal.press("Enter")
     terminal.sees("f expression")
     terminal.press("G", "x")
-    terminal.sees("left out", "– left")
+    terminal.sees("– note", "left out")
     _show("a label renamed, a property left out", terminal)
     terminal.press("C-s")
     terminal.sees("saved", "3 Map ✓")
