@@ -7,33 +7,62 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import asyncpg
 from textual.pilot import Pilot
 
 from geode_tui.app import GeodeApp
 from geode_tui.demo import EmbeddedPostgres, build_shop
 from geode_tui.migration.runner import Runner
 from geode_tui.migration.workspace import Workspace
+from geode_tui.widgets.property_grid import PropertyGrid
+from geode_tui.widgets.sql_editor import SqlEditor
+from geode_tui.widgets.suggestion_list import SuggestionList
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 SIZE = (120, 36)
 ROWS = 60_000
+LEGACY_ROWS = 20_000
+REFUSED = "(amount / (payment_id - 7))::numeric(12,2)"
+WITHOUT_FOREIGN_KEYS = """
+DO $$ DECLARE one record; BEGIN
+    FOR one IN SELECT conrelid::regclass AS of, conname FROM pg_constraint
+        WHERE contype = 'f' AND conparentid = 0
+        AND conrelid::regclass::text ~ 'payments|orders|addresses|products'
+    LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.of, one.conname); END LOOP;
+END $$;
+ANALYZE;
+"""
 
 
 def main() -> int:
-    """Write connect, schema, mapping, run and report, in the dark theme; mapping in the light."""
+    """Write a picture of each screen and of the two dialogues with it that count, in the dark
+    theme; the mapping in the light one, too."""
     with tempfile.TemporaryDirectory(prefix="geode-pictures-") as name:
         folder = Path(name)
         os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = name
         os.chdir(folder)
         with EmbeddedPostgres(folder / "postgres") as server:
             dsn = asyncio.run(build_shop(server.dsn, ROWS))
+            asyncio.run(_build_legacy(server.dsn))
             os.environ["PGHOST"] = dict(parse_qsl(urlsplit(dsn).query))["host"]
             asyncio.run(_pictures("postgresql://postgres@/shop"))
+            asyncio.run(_picture_of_suggestions("postgresql://postgres@/legacy"))
     print(f"wrote {', '.join(sorted(path.name for path in FOLDER.glob('*.svg')))}")
     return 0
+
+
+async def _build_legacy(dsn_of: Callable[[str], str]) -> None:
+    """The shop as many are: its tables know each other by names alone."""
+    dsn = await build_shop(dsn_of, LEGACY_ROWS, database="legacy")
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(WITHOUT_FOREIGN_KEYS)
+    finally:
+        await connection.close()
 
 
 async def _pictures(dsn: str) -> None:
@@ -47,10 +76,11 @@ async def _pictures(dsn: str) -> None:
         app.show_in("schema", "shop.orders")
         await _picture(pilot, "schema")
         app.show_in("mapping", "(Product)-[HAS_SUPPLIER]->(Supplier)")
-        await _picture(pilot, "mapping")
+        await _picture(pilot, "mapping", settle=3.0)
         app.theme = "textual-light"
         await _picture(pilot, "mapping-light")
         app.theme = "textual-dark"
+        await _picture_of_expression(pilot)
         await pilot.press("4")
         runner = workspace.start_run()
         await asyncio.to_thread(_wait_for_half, runner)
@@ -58,6 +88,43 @@ async def _pictures(dsn: str) -> None:
         await asyncio.to_thread(runner.join)
         await pilot.press("5")
         await _picture(pilot, "report", settle=1.0)
+
+
+async def _picture_of_expression(pilot: Pilot[None]) -> None:
+    """An expression that PostgreSQL refuses for some row."""
+    app = pilot.app
+    assert isinstance(app, GeodeApp)
+    app.show_in("mapping", "Payment")
+    await pilot.pause(1.0)
+    grid = app.screen.query_one(PropertyGrid)
+    grid.focus()
+    grid.cursor = [line.column for line in grid.items].index("amount")
+    await pilot.press("f")
+    await pilot.pause(0.5)
+    editor = app.screen.query_one(SqlEditor)
+    editor.text = REFUSED
+    editor.move_cursor(editor.document.end)
+    await _picture(pilot, "expression", settle=2.0)
+    editor.text = ""
+    await pilot.press("escape", "escape")
+    await pilot.pause()
+
+
+async def _picture_of_suggestions(dsn: str) -> None:
+    workspace = Workspace(target_place="shop.grafeo", mapping_path=Path("legacy.yaml"))
+    await workspace.connect(dsn)
+    app = GeodeApp(workspace, mode="mapping")
+    async with app.run_test(size=SIZE) as pilot:
+        app.animation_level = "none"
+        app.show_in("mapping", "Payment")
+        shown = None
+        while shown is None or not any(s.certainty == "sure" for s in shown.suggestions):
+            await pilot.pause(0.2)
+            found = app.screen.query(SuggestionList)
+            shown = found.first() if found else None
+        await pilot.pause(1.0)
+        shown.focus()
+        await _picture(pilot, "suggestions")
 
 
 def _wait_for_half(runner: Runner) -> None:

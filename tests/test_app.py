@@ -328,7 +328,7 @@ async def test_an_unsaved_mapping_is_asked_about(
         await pilot.pause()
         assert "the mapping is not saved" in screen_text(app)
         await pilot.press(*keys.split())
-        await pilot.pause()
+        await app.workers.wait_for_complete([w for w in app.workers if w.group == "quit"])
         assert (app._exit is True) == leaves
     assert workspace.mapping_path.exists() == saves
 
@@ -339,7 +339,7 @@ async def test_leaving_while_a_run_goes_stops_it_safely(
     """A run held up by a lock; one may stay, or stop it and quit."""
     dsn = make_database("CREATE TABLE goods (id int PRIMARY KEY); INSERT INTO goods VALUES (1)")
     await workspace.connect(dsn)
-    workspace.save_mapping()
+    await workspace.write_mapping()
     holder = await asyncpg.connect(dsn)
     lock = holder.transaction()
     await lock.start()

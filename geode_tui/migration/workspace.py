@@ -165,13 +165,6 @@ class Workspace:
         self.catalog = catalog
         self.history.apply(file.mapping, label)
 
-    def save_mapping(self) -> Path:
-        """Write the current mapping to its file. Raises MappingError."""
-        mapping = self._require_mapping()
-        save(mapping, self.mapping_path)
-        self._saved = mapping
-        return self.mapping_path
-
     async def write_mapping(self) -> Path:
         """Write the current mapping to its file without holding up the screen.
 

@@ -74,8 +74,9 @@ join two nodes). Every rule says why it was made. Nothing is written to the grap
 *Findings*: **w** waives the one under the cursor with a reason, **y** copies the SQL that mends it,
 **F** shows those of the whole mapping.
 
-`◆` marks the key: the properties by which a node is found again. `ƒ` is an expression, `where` a
-condition, `first` the first row of each key, `⋈` a joined table.
+`✓` is moved, `–` is not, `!` has a finding to look at; `◆` marks the key: the properties by which
+a node is found again. `ƒ` is an expression, `where` a condition, `first` the first row of each key,
+`⋈` a joined table.
 The rows below come from the source, *before* `─▶` *after*.
 """
     BINDINGS: ClassVar[list[BindingType]] = [

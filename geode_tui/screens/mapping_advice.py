@@ -232,6 +232,7 @@ class MappingAdvice(MappingEdits):
         finding = self.finding_list.finding
         content = finding_content(finding) if finding else Content("")
         self.query_one("#finding", Static).update(content)
+        self.query_one("#finding-scroll").display = finding is not None
 
     @on(VirtualTable.RowSelected, "#findings")
     def _finding_opened(self) -> None:
@@ -277,6 +278,7 @@ class MappingAdvice(MappingEdits):
         suggestion = self.suggestion_list.suggestion
         content = suggestion_content(suggestion) if suggestion else Content("")
         self.query_one("#suggestion", Static).update(content)
+        self.query_one("#suggestion-scroll").display = suggestion is not None
         self._show_suggestions_title()
 
     def _show_suggestions_title(self) -> None:
