@@ -320,8 +320,8 @@ def test_evidence_is_told_in_numbers(studio: Read) -> None:
     told = every["polymorphic public.comments (commentable_type, commentable_id)"]
     assert "App\\Models\\Post (33% of the rows) names table posts" in told.because
     gone = every["soft delete public.posts"]
-    assert (gone.certainty, gone.effect) == ("likely", "-±30 of ±300 nodes")
-    assert every["reference public.videos (post_id)"].effect == "+±80 relationships"
+    assert (gone.certainty, gone.effect) == ("likely", "about -30 of ±300 nodes")
+    assert every["reference public.videos (post_id)"].effect == "about +80 relationships"
     assert all(s.because and s.effect and s.title for s in every.values())
 
 

@@ -40,7 +40,7 @@ class Suggestion:
     """One edit that would make a better graph, with the evidence for it.
 
     `id` stays the same from run to run; `because` is the evidence in numbers, `effect` what the
-    edit does to the graph (`±` before numbers that are estimates). `alternatives` are other
+    edit does to the graph (`about` before numbers that are estimates). `alternatives` are other
     edits of the same place, each with a title. An edit raises MappingError where it no longer
     fits the mapping it is given.
     """
@@ -117,10 +117,10 @@ def fits(mapping: Mapping, edit: Edit) -> bool:
 
 
 def about(count: float | None, noun: str, sign: str = "") -> str:
-    """`±5,462 relationships`; only the noun where nobody knows how many."""
+    """`about +5,462 relationships`; only the noun where nobody knows how many."""
     if count is None:
         return f"{sign}{noun}" if sign else noun
-    return f"{sign}±{round(count):,} {noun}"
+    return f"about {sign}{round(count):,} {noun}"
 
 
 def listed(columns: tuple[str, ...]) -> str:

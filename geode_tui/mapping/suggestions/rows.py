@@ -37,7 +37,7 @@ def soft_deletes(evidence: Evidence) -> Iterator[Suggestion]:
         is_flag = column.type.resolved().name == "bool"
         where = f"{name} IS NOT TRUE" if is_flag else f"{name} IS NULL"
         rows = evidence.rows(table.name)
-        left = f"-±{round(rows * share):,} of ±{rows:,} nodes" if share and rows else "fewer nodes"
+        left = f"about -{round(rows * share):,} of ±{rows:,} nodes" if share and rows else "fewer nodes"
         if evidence.leading_to.get(rule.id):
             left += ", and the relationships that lead to them"
         certainty: Certainty = "guess" if is_flag or share is None else "likely"
@@ -176,7 +176,7 @@ def first_rows(evidence: Evidence) -> Iterator[Suggestion]:
             table.name,
             f"identify {rule.id} by {column.name}, keep the first row of each",
             f"no key; ±{seen.distinct:,} distinct values in ±{rows:,} rows, never null",
-            f"-±{double:,} nodes" if double else "the same nodes, found by a key",
+            f"about -{double:,} nodes" if double else "the same nodes, found by a key",
             "guess",
             _key_edit(evidence, rule, item.name, _order(table, column)),
         )
@@ -251,7 +251,7 @@ def _view(evidence: Evidence, view: Table, key: Column | None, base: Table | Non
         view.name,
         f"make the rows of {view.name.name} nodes",
         reason,
-        f"+1 label, +±{rows:,} nodes" if rows else "+1 label",
+        f"+1 label, about +{rows:,} nodes" if rows else "+1 label",
         "guess",
         lambda mapping: reshape.add_node(mapping, view, columns),
     )

@@ -136,7 +136,7 @@ def _lookup(
         f"only pointed at, by {owners}"
     )
     lost = sum(_relationships(evidence, link) or 0 for link in links)
-    known = f"-1 label, -±{round(lost):,} relationships"
+    known = f"-1 label, about -{round(lost):,} relationships"
 
     def as_property(mapping: Mapping) -> Mapping:
         return reshape.lookup_to_property(mapping, catalog, table.name, name)
