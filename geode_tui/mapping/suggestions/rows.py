@@ -37,7 +37,8 @@ def soft_deletes(evidence: Evidence) -> Iterator[Suggestion]:
         is_flag = column.type.resolved().name == "bool"
         where = f"{name} IS NOT TRUE" if is_flag else f"{name} IS NULL"
         rows = evidence.rows(table.name)
-        left = f"about -{round(rows * share):,} of ±{rows:,} nodes" if share and rows else "fewer nodes"
+        known = f"about -{round((rows or 0) * (share or 0)):,} of ±{rows or 0:,} nodes"
+        left = known if share and rows else "fewer nodes"
         if evidence.leading_to.get(rule.id):
             left += ", and the relationships that lead to them"
         certainty: Certainty = "guess" if is_flag or share is None else "likely"

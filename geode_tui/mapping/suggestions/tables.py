@@ -66,7 +66,7 @@ def _fold(
         table.name,
         f"fold {table.name.name} into {parent.id}",
         because,
-        about(mine, "relationships", f"-1 label, +{len(moved)} properties, -"),
+        f"-1 label, +{len(moved)} properties, " + about(mine, "relationships", "-"),
         certainty,
         edits[0],
         tuple(
