@@ -31,7 +31,7 @@ from geode_tui.mapping.counts import Counts
 from geode_tui.mapping.edits import replace_rule, set_included, set_property_type
 from geode_tui.mapping.file import dump, parse
 from geode_tui.mapping.infer import infer
-from geode_tui.mapping.model import Property
+from geode_tui.mapping.model import Join, Mapping, Property
 from geode_tui.source.hazards import count_hazards
 from geode_tui.source.postgres import Source
 from tests.catalogs import INT, SHOP, TEXT, catalog, table
@@ -466,6 +466,24 @@ def test_a_table_that_takes_too_long_is_left_out_and_named(make_database: MakeDa
     counts = run_now(work())
     assert counts.rows == {TableName("public", "quick"): 1}
     assert "statement timeout" in counts.not_counted[TableName("public", "slow")]
+
+
+def test_rows_of_a_joined_table_that_may_belong_to_no_node_are_told() -> None:
+    """A fold that a foreign key vouches for loses nothing; a lookup and a guess may."""
+    sheet = table("sheets", "owner", "owner", (("owner", "owners", "id"),))
+    owners = table("owners", "id kind", "id", (("kind", "kinds", "id"),))
+    source = catalog(owners, sheet, table("kinds", "id", "id"), table("loose", "id", "id"))
+    whole = infer(source)
+    joins = (
+        Join("sheet", sheet.name, ("id",), ("owner",)),
+        Join("kind", TableName("public", "kinds"), ("kind",), ("id",)),
+        Join("loose", TableName("public", "loose"), ("id",), ("id",)),
+    )
+    owner = next(rule for rule in whole.nodes if rule.table == owners.name)
+    findings = assess(Mapping((replace(owner, joins=joins),)), source)
+    told = {f.subject: f.severity for f in findings if f.code == "joined_rows"}
+    assert told == {"Owner.kind": "information", "Owner.loose": "risk"}
+    assert not any(f.code == "not_mapped" for f in findings)
 
 
 def _rows(dsn: str, statement: str) -> int:

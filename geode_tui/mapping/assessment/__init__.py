@@ -16,6 +16,7 @@ from geode_tui.mapping.assessment.references import (
 )
 from geode_tui.mapping.assessment.rules import (
     condition_findings,
+    join_findings,
     misfits,
     name_findings,
     supernode_findings,
@@ -80,6 +81,7 @@ def _findings(
     yield from key_findings(mapping, catalog, profile, counts)
     yield from inheritance_findings(mapping, tables, catalog)
     yield from condition_findings(mapping, counts)
+    yield from join_findings(mapping, catalog)
     yield from expression_findings(mapping, catalog)
     yield from supernode_findings(mapping, catalog, profile)
     yield from name_findings(mapping)

@@ -14,6 +14,7 @@ _KINDS = ("view", "materialized view", "foreign table")
 def left_out(mapping: Mapping, catalog: Catalog) -> Iterator[Finding]:
     """Tables and relationships that the mapping does not move."""
     moved = {rule.table for rule in mapping.active_rules()}
+    moved |= {join.table for rule in mapping.active_nodes for join in rule.joins}
     known = {rule.table for rule in mapping.rules}
     others = [table for table in catalog.tables if table.name not in moved]
     for kind in _KINDS:

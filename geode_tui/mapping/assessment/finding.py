@@ -14,7 +14,7 @@ SEVERITIES: tuple[Severity, ...] = ("action", "risk", "information")
 _CODES_LISTED = """
 mapping_misfit no_permission row_security not_mapped no_key reference_not_followed
 reference_not_read not_validated orphans lossy_type number_out_of_range date_out_of_range
-list_out_of_range inheritance supernode expression not_moved not_carried converted
+list_out_of_range inheritance supernode expression joined_rows not_moved not_carried converted
 unsupported_type generated_column condition keep_first deferrable name_collision unnamed_label
 wide_row wide_value many_columns never_analyzed old_estimate not_counted idle_waiver
 """

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from geode_tui.catalog import Catalog, Profile
+from geode_tui.catalog import Catalog, Profile, Table
 from geode_tui.mapping.assessment.finding import Finding, listed
 from geode_tui.mapping.check import find_problems
 from geode_tui.mapping.counts import Counts
 from geode_tui.mapping.file import MappingFile, Place
 from geode_tui.mapping.forecast import Supernode, forecast
-from geode_tui.mapping.model import Mapping, NodeRule, Rule
+from geode_tui.mapping.model import Join, Mapping, NodeRule, Rule
 from geode_tui.mapping.names import label_name, property_name, words
 
 _NUMBERED = re.compile(r"(.+?)([0-9]+)")
@@ -89,6 +89,41 @@ def condition_findings(mapping: Mapping, counts: Counts) -> Iterator[Finding]:
         if isinstance(rule, NodeRule) and rule.keep_first:
             message = f"of rows with the same key only the first by {rule.keep_first} is moved"
             yield Finding("information", "keep_first", rule.id, message)
+
+
+def join_findings(mapping: Mapping, catalog: Catalog) -> Iterator[Finding]:
+    """Joined tables whose rows may belong to no node, and that no other rule moves."""
+    moved = {rule.table for rule in mapping.active_rules()}
+    for rule in mapping.active_nodes:
+        for join in rule.joins:
+            other, own = catalog.table(join.table), catalog.table(rule.table)
+            if join.table in moved or other is None or own is None or _vouched(rule, join, other):
+                continue
+            pairs = (join.columns, join.table, join.references)
+            looked_up = any(
+                (k.columns, k.to_table, k.to_columns) == pairs for k in own.foreign_keys
+            )
+            message = f"rows of {join.table} that belong to no {rule.id} are not moved"
+            yield Finding(
+                "information" if looked_up else "risk",
+                "joined_rows",
+                f"{rule.id}.{join.name}",
+                message,
+                "no foreign key says that each belongs to one",
+                "map the table to a label of its own where its other rows matter",
+            )
+
+
+def _vouched(rule: NodeRule, join: Join, other: Table) -> bool:
+    """Whether a foreign key says that each row of the joined table belongs to a row of ours."""
+    pairs = set(zip(join.references, join.columns, strict=True))
+    required = [other.column(name) for name in join.references]
+    return all(column is not None and not column.nullable for column in required) and any(
+        key.to_table == rule.table
+        and key.validated
+        and set(zip(key.columns, key.to_columns, strict=True)) == pairs
+        for key in other.foreign_keys
+    )
 
 
 def supernode_findings(mapping: Mapping, catalog: Catalog, profile: Profile) -> Iterator[Finding]:
