@@ -12,10 +12,16 @@ from typing import Any, Protocol
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from geode_tui.demo import EmbeddedPostgres, build_shop
 
 SHOP_ROWS = 2_000
+
+# Generated examples are the same at each run of continuous integration, new ones elsewhere.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 # The server under test; continuous integration names those of other major versions.
 _BINARIES = os.environ.get("TEST_POSTGRES_BIN")
