@@ -218,7 +218,7 @@ def _end_problems(
 def _reference_problems(
     end: Endpoint, place: Place, node: NodeRule, target: Table
 ) -> Iterator[Problem]:
-    by_key = {node_property.column for node_property in _key_properties(node)}
+    by_key = {node_property.column for node_property in node.key_properties}
     if not _unique_in(target, end.references) and not (
         node.keep_first and by_key == set(end.references)
     ):
@@ -228,10 +228,6 @@ def _reference_problems(
         what = f"{node.id} nodes have no key, so no relationship can end at them"
         hint = f"name the properties that identify a row of {target.name}: key: […]"
         yield Problem((*place, "node"), what, hint)
-
-
-def _key_properties(rule: NodeRule) -> list[Property]:
-    return [item for item in rule.properties if item.name in rule.key]
 
 
 def _property_problems(

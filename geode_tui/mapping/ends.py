@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from geode_tui.catalog import Catalog, Column, Table, TableName
 from geode_tui.errors import MappingError
-from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, Property, RelationshipRule
+from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, RelationshipRule
 from geode_tui.mapping.relation import OWNER, column_named, named, source_of, table_named
 from geode_tui.mapping.types import Sql, cast
 from geode_tui.mapping.values import Value, condition_on, key_values, marker, rows_of
@@ -70,15 +70,11 @@ def end_of(
     one_each = any(set(key.columns) <= set(end.references) for key in target.keys)
     if one_each:
         rows = source_of(target, alias)
-    elif rule.keep_first and any(item.expression for item in _key_items(rule)):
+    elif rule.keep_first and any(item.expression for item in rule.key_properties):
         rows = _one_of_each(rule, target, end.references, alias)
     else:
         rows = rows_of(rule, target, alias)
     return End(rule, False, values, (rows, on), kept)
-
-
-def _key_items(rule: NodeRule) -> list[Property]:
-    return [item for item in rule.properties if item.name in rule.key]
 
 
 def _one_of_each(

@@ -133,8 +133,7 @@ def family(data_type: DataType) -> str:
 
 def keys_of(table: Table) -> tuple[tuple[str, ...], ...]:
     """The columns of each key of a table, the primary key's first."""
-    keys = ([table.primary_key] if table.primary_key else []) + list(table.unique_keys)
-    return tuple(dict.fromkeys(key.columns for key in keys))
+    return tuple(dict.fromkeys(key.columns for key in table.keys))
 
 
 def discriminator_of(table: Table, column: str) -> str | None:

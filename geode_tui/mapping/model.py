@@ -122,6 +122,12 @@ class NodeRule:
         return tuple(p for p in self.properties if p.include or p.name in self.key)
 
     @property
+    def key_properties(self) -> tuple[Property, ...]:
+        """The properties that `key` names, in its order; names of no property are left out."""
+        found = (self.property_named(name) for name in self.key)
+        return tuple(item for item in found if item is not None)
+
+    @property
     def all_labels(self) -> tuple[str, ...]:
         """Every label that a node of the rule may get, its own first."""
         by_value = self.labels_by.labels if self.labels_by else ()

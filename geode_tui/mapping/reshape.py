@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from geode_tui.catalog import Catalog, Column, Table, TableName
+from geode_tui.catalog import Catalog, Table, TableName
 from geode_tui.errors import MappingError
 from geode_tui.mapping import names
 from geode_tui.mapping.edits import rename_type, replace_rule
@@ -21,6 +21,7 @@ from geode_tui.mapping.model import (
     RelationshipRule,
     Rule,
 )
+from geode_tui.mapping.relation import column_named
 from geode_tui.mapping.types import default_type
 
 
@@ -150,7 +151,7 @@ def lookup_to_property(
     """
     lookup = node_of(mapping, table)
     links = _links_to(mapping, lookup)
-    value = _column(table_of(catalog, table), column)
+    value = column_named(table_of(catalog, table), column)
     nodes = {rule.id: rule for rule in mapping.nodes}
     for link in links:
         rule = nodes[link.start.node]
@@ -177,7 +178,7 @@ def lookup_to_label(
     """
     lookup = node_of(mapping, table)
     links = _links_to(mapping, lookup)
-    _column(table_of(catalog, table), column)
+    column_named(table_of(catalog, table), column)
     nodes = {rule.id: rule for rule in mapping.nodes}
     for link in links:
         rule = nodes[link.start.node]
@@ -260,7 +261,7 @@ def node_to_join(mapping: Mapping, catalog: Catalog, table: TableName) -> Mappin
         )
     start, end = _in_order([r.end for r in own], mapping, source)
     ends = (*start.columns, *end.columns)
-    if len(set(ends)) != len(ends) or any(_column(source, name).nullable for name in ends):
+    if len(set(ends)) != len(ends) or any(column_named(source, name).nullable for name in ends):
         raise MappingError(
             f"{rule.id} cannot be a relationship", "its references share a column or can be null"
         )
@@ -295,7 +296,7 @@ def join_table_to_node(mapping: Mapping, catalog: Catalog, rule: RelationshipRul
             name = names.unused(item.name, {p.name for p in properties})
             named[item.column] = replace(item, name=name)
             properties.append(named[item.column])
-    key = tuple(named[item.column].name for item in _keys(node))
+    key = tuple(named[item.column].name for item in node.key_properties)
     node = replace(node, properties=tuple(properties), key=key, where=rule.where)
     relationships = tuple(r for r in mapping.relationships if r is not rule)
     changed = replace(mapping, nodes=(*mapping.nodes, node), relationships=relationships)
@@ -341,7 +342,7 @@ def table_of(catalog: Catalog, name: TableName) -> Table:
 
 def row_end(rule: NodeRule, table: Table) -> Endpoint:
     """The end of a relationship that is the row of the rule's own table itself."""
-    items = _keys(rule)
+    items = rule.key_properties
     if items and all(item.column and not item.expression for item in items):
         columns = tuple(item.column for item in items)
     else:
@@ -386,10 +387,9 @@ def _link(mapping: Mapping, child: NodeRule, parent: NodeRule, table: Table) -> 
 
 def is_one_to_one(table: Table, columns: Sequence[str]) -> bool:
     """Whether columns are a key of the table and never null."""
-    keys = [key for key in (table.primary_key, *table.unique_keys) if key is not None]
-    if not any(set(key.columns) == set(columns) for key in keys):
+    if not any(set(key.columns) == set(columns) for key in table.keys):
         return False
-    return all(not _column(table, name).nullable for name in columns)
+    return all(not column_named(table, name).nullable for name in columns)
 
 
 def _led_from(
@@ -475,22 +475,11 @@ def _in_order(
     return (second, first) if leads(second) and not leads(first) else (first, second)
 
 
-def _keys(rule: NodeRule) -> list[Property]:
-    return [item for name in rule.key if (item := rule.property_named(name)) is not None]
-
-
 def _node(mapping: Mapping, rule_id: str) -> NodeRule:
     rule = mapping.node(rule_id)
     if rule is None:
         raise MappingError(f"no rule makes {rule_id} nodes")
     return rule
-
-
-def _column(table: Table, name: str) -> Column:
-    column = table.column(name)
-    if column is None:
-        raise MappingError(f"no column {name} in {table.name}")
-    return column
 
 
 def _types(mapping: Mapping, rule: RelationshipRule) -> Container[str]:

@@ -51,15 +51,20 @@ def key_values(rule: NodeRule, table: Table, mapping: Mapping, alias: str) -> li
     if not rule.key:
         found.append(place_value(table, alias))
     for name in rule.key:
-        item = rule.property_named(name)
-        if item is None:
-            raise MappingError(f"the key of {rule.id} names {name}, which is no property")
+        item = _key_property(rule, name)
         if item.join:
             raise MappingError(f"the key of {rule.id} names {name}, which is of a joined table")
         found.append(value_of(item, table, alias, in_key=True))
     if rule.label in mapping.shared_labels:
         found.append(marker(rule))
     return found
+
+
+def _key_property(rule: NodeRule, name: str) -> Property:
+    item = rule.property_named(name)
+    if item is None:
+        raise MappingError(f"the key of {rule.id} names {name}, which is no property")
+    return item
 
 
 def marker(rule: NodeRule) -> Value:
@@ -148,10 +153,7 @@ def rows_of(rule: NodeRule, table: Table, alias: str = OWNER) -> exp.Expr:
         return source_of(table, alias)
     keys = []
     for name in rule.key:
-        item = rule.property_named(name)
-        if item is None:
-            raise MappingError(f"the key of {rule.id} names {name}, which is no property")
-        keys.append(value_of(item, table, OWNER).source)
+        keys.append(value_of(_key_property(rule, name), table, OWNER).source)
     if not keys:
         raise MappingError(f"{rule.id} keeps the first row of each key, and has no key")
     place = row_place(table, OWNER)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from geode_tui.catalog import Catalog, Check, Trigger
 from geode_tui.errors import UsageError
+from geode_tui.mapping.mend import identifier
 from geode_tui.source.ddl_read import (
     Reader,
     TableReader,
@@ -38,7 +39,6 @@ from geode_tui.source.ddl_types import (
     TypeDefinition,
     TypeReference,
     extension_type,
-    quote_name,
 )
 from geode_tui.source.ddl_views import view_columns
 
@@ -420,7 +420,7 @@ class _Run:
         name = reader.name()
         reader.expect("on")
         table = find_table(reader, self.database)
-        text = quote_name(name)
+        text = identifier(name)
         if reader.accept("as"):
             text += " AS RESTRICTIVE" if reader.name() == "restrictive" else ""
         text += f" FOR {reader.name().upper() if reader.accept('for') else 'ALL'}"
@@ -429,7 +429,7 @@ class _Run:
             roles = [reader.name()]
             while reader.accept(","):
                 roles.append(reader.name())
-        text += " TO " + ", ".join("PUBLIC" if r == "public" else quote_name(r) for r in roles)
+        text += " TO " + ", ".join("PUBLIC" if r == "public" else identifier(r) for r in roles)
         if reader.accept("using"):
             text += f" USING ({reader.expression()})"
         if reader.accept("with", "check"):
@@ -528,7 +528,7 @@ class _Run:
     def create_collation(self, reader: Reader) -> None:
         """CREATE COLLATION; only whether it is deterministic matters."""
         schema, name = self._new_names(reader)
-        quoted = f"{quote_name(schema)}.{quote_name(name)}"
+        quoted = f"{identifier(schema)}.{identifier(name)}"
         self.database.collations[schema, name] = quoted
         if reader.accept("from"):
             if self.database.find_collation(reader.names()) in self.database.nondeterministic:

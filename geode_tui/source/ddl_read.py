@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from geode_tui.catalog import Check, TableName
+from geode_tui.mapping.mend import identifier
 from geode_tui.source.ddl_scan import Script, Token
 from geode_tui.source.ddl_schema import (
     Database,
@@ -21,7 +22,6 @@ from geode_tui.source.ddl_types import (
     SYSTEM,
     TypeDefinition,
     TypeReference,
-    quote_name,
 )
 
 _OPENING = {"(": ")", "[": "]"}
@@ -398,7 +398,7 @@ class TableReader:
     def _serial(self, reader: Reader, name: str, type_name: str) -> DraftColumn:
         reader.advance()
         sequence = self._database.add_sequence(self._table, name)
-        quoted = f"{quote_name(self._table.schema)}.{quote_name(sequence)}".replace("'", "''")
+        quoted = f"{identifier(self._table.schema)}.{identifier(sequence)}".replace("'", "''")
         kind = TypeReference(self._database.types[SYSTEM, type_name])
         column = DraftColumn(name, kind, True, default=f"nextval('{quoted}'::regclass)")
         self._clauses(reader, column)

@@ -21,6 +21,7 @@ from geode_tui.catalog import (
     Trigger,
 )
 from geode_tui.catalog.model import TableKind
+from geode_tui.mapping.mend import identifier
 from geode_tui.source.ddl_scan import NAME_BYTES, clip
 from geode_tui.source.ddl_types import (
     EXTENSION_OF_TYPE,
@@ -28,7 +29,6 @@ from geode_tui.source.ddl_types import (
     TypeDefinition,
     TypeReference,
     extension_type,
-    quote_name,
     system_types,
 )
 
@@ -215,7 +215,7 @@ class Database:
         if found := self._found(names, self.collations):
             return found
         schema = names[-2] if len(names) > 1 else SYSTEM
-        return f"{quote_name(schema)}.{quote_name(names[-1])}"
+        return f"{identifier(schema)}.{identifier(names[-1])}"
 
     def relation_name(self, schema: str, first: str, second: str, label: str, *, key: bool) -> str:
         """A name for an index, key or sequence that has none, as the server chooses it."""

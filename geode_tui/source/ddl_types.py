@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from geode_tui.catalog import Check, DataType
 from geode_tui.catalog.model import TypeKind
+from geode_tui.mapping.mend import identifier
 from geode_tui.source.ddl_scan import NAME_BYTES, clip
 
 if TYPE_CHECKING:
@@ -99,33 +100,7 @@ EXTENSION_TYPES = {
 _EXTENSION_COLLATABLE = frozenset({"citext"})
 EXTENSION_OF_TYPE = {t: name for name, types in EXTENSION_TYPES.items() for t in types}
 
-# Words that PostgreSQL quotes as names: all its keywords that are not unreserved.
-_KEYWORD_LIST = """
-all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
-boolean both case cast char character check coalesce collate collation column concurrently
-constraint create cross current_catalog current_date current_role current_schema current_time
-current_timestamp current_user dec decimal default deferrable desc distinct do else end except
-exists extract false fetch float for foreign freeze from full grant greatest group grouping having
-ilike in initially inner inout int integer intersect interval into is isnull join json json_array
-json_arrayagg json_exists json_object json_objectagg json_query json_scalar json_serialize
-json_table json_value lateral leading least left like limit localtime localtimestamp merge_action
-national natural nchar none normalize not notnull null nullif numeric offset on only or order out
-outer overlaps overlay placing position precision primary real references returning right row
-select session_user setof similar smallint some substring symmetric system_user table tablesample
-then time timestamp to trailing treat trim true union unique user using values varchar variadic
-verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest
-xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
-"""
-_KEYWORDS = frozenset(_KEYWORD_LIST.split())
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _NUMERIC = re.compile(r"\((\d+),(-?\d+)\)")
-
-
-def quote_name(name: str) -> str:
-    """The name as PostgreSQL prints it: in quotes only where it needs them."""
-    if _PLAIN_NAME.fullmatch(name) and name not in _KEYWORDS:
-        return name
-    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(eq=False)
@@ -146,11 +121,11 @@ class TypeDefinition:
     def spelling(self, modifier: str = "", *, bare: bool = False) -> str:
         """The type as format_type() prints it; `bare` without any modifier being known."""
         if self.schema != SYSTEM:
-            return f"{quote_name(self.schema)}.{quote_name(self.name)}{modifier}"
+            return f"{identifier(self.schema)}.{identifier(self.name)}{modifier}"
         if bare and not modifier and self.name in _BARE:
             return _BARE[self.name]
         pattern = _SPELLINGS.get(self.name)
-        return pattern.replace("{}", modifier) if pattern else quote_name(self.name) + modifier
+        return pattern.replace("{}", modifier) if pattern else identifier(self.name) + modifier
 
 
 @dataclass(frozen=True)
