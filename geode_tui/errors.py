@@ -71,6 +71,22 @@ class ConnectError(GeodeTuiError):
     exit_code = EXIT_CONNECTION
 
 
+class UnreachableError(ConnectError):
+    """Nobody answers at that place: told at once at first, while a run goes it may pass."""
+
+
+class LostError(ConnectError):
+    """A connection that broke while it was in use: trying again may help."""
+
+
+class SnapshotLostError(LostError):
+    """The snapshot that all workers read under is gone: what remains needs a new one."""
+
+
+class BusyError(ConnectError):
+    """A conflict with others (a deadlock, a lock, too many sessions): trying again may help."""
+
+
 class RowError(GeodeTuiError):
     """PostgreSQL cannot compute a value of some row."""
 

@@ -9,7 +9,8 @@ from geode_tui.catalog import Catalog
 from geode_tui.mapping import file
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
-from geode_tui.migration.journal import DeadLetter, Journal
+from geode_tui.migration.dead_letters import DeadLetter
+from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.postgres import Source
 from tests.conftest import run_now
@@ -30,7 +31,7 @@ class Migrated:
         assert self.runner.run_number is not None
         journal = Journal(self.journal_file)
         try:
-            letters = journal.dead_letters(self.runner.run_number, 1_000_000)
+            letters = journal.dead_letters.of(self.runner.run_number, 1_000_000)
         finally:
             journal.close()
         return [letter for letter in letters if entity in (None, letter.entity)]

@@ -12,7 +12,8 @@ import pytest
 
 from geode_tui.errors import GeodeTuiError, RunStopped, UsageError
 from geode_tui.mapping.infer import infer
-from geode_tui.migration import backfill
+from geode_tui.migration import postgres_origin
+from geode_tui.migration.chunks import Chunks
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner, RunRequest
 from tests.conftest import MakeDatabase, run_now
@@ -38,7 +39,7 @@ ANALYZE;
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 50 rows, so that a small table has many."""
-    monkeypatch.setattr(backfill, "CHUNK_ROWS", 50)
+    monkeypatch.setattr(postgres_origin, "CHUNK_ROWS", 50)
 
 
 def _run(dsn: str, folder: Path, **options: Any) -> Runner:
@@ -94,7 +95,7 @@ def _failing_once(after: int, error: Exception) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 20, 33, 60])
-@pytest.mark.parametrize("place", ["start_chunk", "finish_chunk"])
+@pytest.mark.parametrize("place", ["start", "finish"])
 @pytest.mark.usefixtures("small_chunks")
 def test_a_run_that_breaks_at_any_journal_write_is_resumed_without_loss_or_doubles(
     place: str, after: int, make_database: MakeDatabase, tmp_path: Path
@@ -103,7 +104,7 @@ def test_a_run_that_breaks_at_any_journal_write_is_resumed_without_loss_or_doubl
     dsn = make_database(PEOPLE)
     with pytest.MonkeyPatch.context() as patch:
         wrap = _failing_once(after, GeodeTuiError("the disk of the journal is full"))
-        patch.setattr(Journal, place, wrap(getattr(Journal, place)))
+        patch.setattr(Chunks, place, wrap(getattr(Chunks, place)))
         broken = _run(dsn, tmp_path)
     assert broken.error is not None
     assert Journal(tmp_path / "journal.sqlite3").run(1).state == "failed"
@@ -120,18 +121,18 @@ def test_a_run_stopped_safely_again_and_again_ends_whole(
 ) -> None:
     """Stop after every few chunks; each resume goes on where the last one was."""
     dsn = make_database(PEOPLE)
-    finish = Journal.finish_chunk
+    finish = Chunks.finish
     runners: list[Runner] = []
     written = {"chunks": 0}
 
-    def counting(self: Journal, *arguments: Any) -> None:
+    def counting(self: Chunks, *arguments: Any) -> None:
         finish(self, *arguments)
         written["chunks"] += 1
         if written["chunks"] % 9 == 0:
             runners[-1].stop()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "finish_chunk", counting)
+        patch.setattr(Chunks, "finish", counting)
         mapping = infer(read_catalog(dsn))
         from geode_tui.mapping.file import save
 
@@ -188,10 +189,10 @@ def test_rows_written_to_the_source_during_a_run_are_not_seen(
 ) -> None:
     """One snapshot for all: what comes and goes meanwhile changes nothing, and it balances."""
     dsn = make_database(PEOPLE)
-    finish = Journal.finish_chunk
+    finish = Chunks.finish
     done = threading.Event()
 
-    def interfering(self: Journal, *arguments: Any) -> None:
+    def interfering(self: Chunks, *arguments: Any) -> None:
         finish(self, *arguments)
         if not done.is_set():
             done.set()
@@ -199,7 +200,7 @@ def test_rows_written_to_the_source_during_a_run_are_not_seen(
             _sql(dsn, "UPDATE person SET name = 'changed'")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "finish_chunk", interfering)
+        patch.setattr(Chunks, "finish", interfering)
         runner = _run(dsn, tmp_path)
     assert done.is_set()
     assert runner.error is None
@@ -229,7 +230,7 @@ def test_a_stopped_run_is_resumed_not_begun_anew(
     dsn = make_database(PEOPLE)
     with pytest.MonkeyPatch.context() as patch:
         wrap = _failing_once(3, GeodeTuiError("broken"))
-        patch.setattr(Journal, "start_chunk", wrap(Journal.start_chunk))
+        patch.setattr(Chunks, "start", wrap(Chunks.start))
         _run(dsn, tmp_path)
     again = _run(dsn, tmp_path)
     assert isinstance(again.error, UsageError)
@@ -242,13 +243,14 @@ def test_a_run_resumes_on_its_own_source_only(make_database: MakeDatabase, tmp_p
     other = make_database(PEOPLE)
     with pytest.MonkeyPatch.context() as patch:
         wrap = _failing_once(1, GeodeTuiError("broken"))
-        patch.setattr(Journal, "start_chunk", wrap(Journal.start_chunk))
+        patch.setattr(Chunks, "start", wrap(Chunks.start))
         _run(dsn, tmp_path)
     runner = Runner(resume=1, source=other, journal=tmp_path / "journal.sqlite3")
     runner.start()
     runner.join()
     assert isinstance(runner.error, UsageError)
-    assert "another database" in runner.error.what
+    assert "has changed in 2 fields" in runner.error.what
+    assert "database oid: it was" in runner.error.why
     assert _resume(tmp_path).error is None
 
 
@@ -259,15 +261,15 @@ def test_progress_is_never_whole_before_the_end_and_only_grows(
     """No bar shows 100 % of what is not done; every wait has its reason."""
     dsn = make_database(PEOPLE)
     seen = []
-    finish = Journal.finish_chunk
+    finish = Chunks.finish
     runners: list[Runner] = []
 
-    def looking(self: Journal, *arguments: Any) -> None:
+    def looking(self: Chunks, *arguments: Any) -> None:
         finish(self, *arguments)
         seen.append(runners[0].snapshot())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "finish_chunk", looking)
+        patch.setattr(Chunks, "finish", looking)
         mapping = infer(read_catalog(dsn))
         request = RunRequest(dsn, str(tmp_path / "graph.grafeo"), mapping)
         runners.append(Runner(request, journal=tmp_path / "journal.sqlite3"))
@@ -291,7 +293,7 @@ def test_a_run_does_not_go_on_in_a_graph_that_is_not_its_own_any_more(
     dsn = make_database(PEOPLE)
     with pytest.MonkeyPatch.context() as patch:
         wrap = _failing_once(40, GeodeTuiError("broken"))
-        patch.setattr(Journal, "start_chunk", wrap(Journal.start_chunk))
+        patch.setattr(Chunks, "start", wrap(Chunks.start))
         assert _run(dsn, tmp_path).error is not None
     (tmp_path / "graph.grafeo").unlink()
     error = _resume(tmp_path).error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import kill_and_resume
+from benchmarks.demo_kills import kill_and_resume
 
 
 @pytest.mark.slow

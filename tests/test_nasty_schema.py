@@ -18,7 +18,7 @@ from geode_tui.demo import EmbeddedPostgres
 from geode_tui.mapping.assess import assess
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import NodeRule
-from geode_tui.migration import backfill
+from geode_tui.migration import postgres_origin
 from tests.conftest import run_now
 from tests.independent_comparison import compare
 from tests.migrate import Migrated, migrate, read_catalog
@@ -366,7 +366,7 @@ _KEYS_NAMES_AND_TYPES = frozenset(
 def small(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nasty]:
     """A part of the database, migrated in chunks of 7 rows and batches of 3."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backfill, "CHUNK_ROWS", 7)
+        patch.setattr(postgres_origin, "CHUNK_ROWS", 7)
         folder = tmp_path_factory.mktemp("small")
         yield move(postgres, "nasty_small", folder, _KEYS_NAMES_AND_TYPES, batch_rows=3)
     run_now(on_server(postgres.dsn(), 'DROP DATABASE "nasty_small" WITH (FORCE)'))

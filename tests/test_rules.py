@@ -17,7 +17,8 @@ from geode_tui.mapping.edits import merge, rename_label
 from geode_tui.mapping.file import dump, parse
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
-from geode_tui.migration import backfill
+from geode_tui.migration import postgres_origin
+from geode_tui.migration.chunks import Chunks
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.target.embedded import EmbeddedGraph
@@ -342,20 +343,20 @@ def test_a_run_of_every_kind_of_rule_that_breaks_is_resumed_to_the_same_graph(
     after: int, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chunks are written again where they may be there already: labels, joins and ends as well."""
-    monkeypatch.setattr(backfill, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(postgres_origin, "CHUNK_ROWS", 20)
     dsn = make_database(OFFICE)
     journal = tmp_path / "journal.sqlite3"
     file.save(parse(RULES).mapping, tmp_path / "mapping.yaml")
     request = RunRequest(dsn, str(tmp_path / "graph.grafeo"), parse(RULES).mapping, parallel=1)
-    finish, left = Journal.finish_chunk, [after]
+    finish, left = Chunks.finish, [after]
 
-    def breaking(self: Journal, *arguments: Any) -> None:
+    def breaking(self: Chunks, *arguments: Any) -> None:
         left[0] -= 1
         if left[0] == -1:
             raise GeodeTuiError("the disk of the journal is full")
         finish(self, *arguments)
 
-    monkeypatch.setattr(Journal, "finish_chunk", breaking)
+    monkeypatch.setattr(Chunks, "finish", breaking)
     for runner in (Runner(request, journal=journal), Runner(resume=1, journal=journal)):
         runner.start()
         runner.join()

@@ -19,7 +19,7 @@ import pytest
 from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.mapping.file import save
 from geode_tui.mapping.infer import infer
-from geode_tui.migration import backfill
+from geode_tui.migration import postgres_origin
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.runner import Runner, RunRequest
@@ -118,7 +118,7 @@ def written(folder: Path) -> int:
     """How many rows the journal says are written."""
     journal = Journal(journal_of(folder))
     try:
-        return sum(entity.rows for entity in journal.entities(1)) if journal.runs() else 0
+        return sum(entity.rows for entity in journal.chunks.entities(1)) if journal.runs() else 0
     finally:
         journal.close()
 
@@ -137,7 +137,7 @@ def assert_whole(dsn: str, folder: Path, runner: Runner) -> None:
     assert [e.verdict for e in runner.ledger.entries if not e.balanced] == []
     journal = Journal(journal_of(folder))
     try:
-        letters = [(letter.entity, letter.key) for letter in journal.dead_letters(1, 1_000)]
+        letters = [(letter.entity, letter.key) for letter in journal.dead_letters.of(1, 1_000)]
         assert journal.run(1).state == "done"
     finally:
         journal.close()
@@ -180,7 +180,7 @@ def test_a_run_stopped_at_random_moments_ends_whole(
     seed: int, make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first row, in the middle, near the end: each time it goes on where it was."""
-    monkeypatch.setattr(backfill, "CHUNK_ROWS", 30)
+    monkeypatch.setattr(postgres_origin, "CHUNK_ROWS", 30)
     rng = random.Random(seed)
     dsn = make_database(script(600))
     runner = Runner(request(dsn, tmp_path, batch_rows=7), journal=journal_of(tmp_path))
@@ -216,10 +216,10 @@ _DRIVE = """
 import sys
 from pathlib import Path
 from geode_tui.mapping.file import load
-from geode_tui.migration import backfill
+from geode_tui.migration import postgres_origin
 from geode_tui.migration.runner import Runner, RunRequest
 dsn, folder = sys.argv[1], Path(sys.argv[2])
-backfill.CHUNK_ROWS = 30
+postgres_origin.CHUNK_ROWS = 30
 journal = folder / "journal.sqlite3"
 if sys.argv[3] == "new":
     mapping = load(folder / "mapping.yaml").mapping

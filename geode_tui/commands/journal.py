@@ -70,7 +70,7 @@ def runs(arguments: argparse.Namespace) -> int:
 def status_document(journal: Journal, number: int) -> dict[str, Any]:
     """Where a run stands, as a JSON document (docs/cli.md)."""
     record = journal.run(number)
-    entities = journal.entities(number)
+    entities = journal.chunks.entities(number)
     return {
         "run": number,
         "state": record.state,
@@ -124,7 +124,7 @@ def _show_run(journal: Journal, arguments: argparse.Namespace) -> int:
     number = arguments.run or _newest(journal)
     record, ledger = journal.run(number), journal.ledger(number)
     document = status_document(journal, number)
-    events, letters = journal.events(number), journal.dead_letters(number)
+    events, letters = journal.events(number), journal.dead_letters.of(number)
     if arguments.json:
         document |= {
             "findings": [asdict(finding) for finding in journal.findings(number)],

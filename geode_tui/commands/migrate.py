@@ -153,7 +153,7 @@ def _left_out(place: str, graph: str | None) -> dict[str, LeftOut]:
     """What the newest run that wrote to this target could not write, from the journal."""
     journal = Journal()
     for record in journal.runs():
-        entities = journal.entities(record.number)
+        entities = journal.chunks.entities(record.number)
         same = (record.target, record.graph) == (place, graph or "")
         if same and any(entity.chunks for entity in entities):
             say(f"dead letters and orphans are those of run {record.number}")
@@ -165,7 +165,7 @@ def _newest_resumable() -> int:
     """The newest run to go on with; one that never wrote only where no other is."""
     journal = Journal()
     numbers = [record.number for record in journal.runs() if record.resumable]
-    wrote = (n for n in numbers if any(entity.chunks for entity in journal.entities(n)))
+    wrote = (n for n in numbers if any(entity.chunks for entity in journal.chunks.entities(n)))
     for number in (*wrote, *numbers):
         return number
     raise GeodeTuiError("no run stopped before its end", "", "list all with: geode-tui runs")

@@ -8,12 +8,13 @@ text of the columns by which the table is read in order).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 from geode_tui.catalog import Catalog, Column, Table, TableName
 from geode_tui.errors import MappingError
@@ -29,11 +30,12 @@ from geode_tui.mapping.relation import (
     source_of,
     table_named,
 )
-from geode_tui.mapping.types import Sql, cast, text
+from geode_tui.mapping.types import Sql, cast, function, text
 from geode_tui.mapping.values import (
     Value,
     condition_on,
     fingerprint,
+    first_48_bits,
     guarded,
     joined_tables,
     label_by,
@@ -48,6 +50,12 @@ from geode_tui.mapping.values import (
 )
 
 Reading = Literal["key", "blocks", "stream"]
+_Comparison = type[exp.GT] | type[exp.EQ] | type[exp.LTE]
+_DIGESTS = 2**63
+
+# Of `c` rows, numbered by `n`, the last of each of `p` parts but the last.
+_PARTS = "GREATEST(1, LEAST(CAST($2 AS bigint), CAST(ceil(s.c / CAST($1 AS float8)) AS bigint)))"
+_IS_BOUND = "b.n * b.p / b.c > (b.n - 1) * b.p / b.c AND b.n < b.c"
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,10 @@ class Extract:
         return self.fingerprint_at + 2 + self.labelled
 
     @cached_property
+    def _chunk_sql(self) -> dict[tuple[bool, bool], str]:
+        return {}
+
+    @cached_property
     def stream_sql(self) -> str:
         """All rows, in no order."""
         return self._select.sql("postgres")
@@ -131,6 +143,81 @@ class Extract:
         query = self._select.where(self._compare(exp.GT), self._compare(exp.LTE, width))
         return self._ordered(query).sql("postgres")
 
+    def chunk_sql(self, low: bool, high: bool) -> str:
+        """The rows of a range along the key, in its order.
+
+        With `low` those after a cursor, with `high` those up to and with one; the parameters are
+        the texts of the one, then of the other.
+        """
+        if (low, high) not in self._chunk_sql:
+            query = self._ordered(self._within(low, high))
+            self._chunk_sql[low, high] = query.sql("postgres")
+        return self._chunk_sql[low, high]
+
+    def digest_sql(self, low: bool = False, high: bool = False) -> str:
+        """One row: how many rows a range holds, and their digest (see `digest`).
+
+        Bounds and parameters are those of `chunk_sql`; without bounds it is of all rows, however
+        they are read.
+        """
+        total = exp.Coalesce(
+            this=exp.Sum(this=self._row_digest("s")), expressions=[exp.Literal.number(0)]
+        )
+        rest = function("mod", cast(total, "numeric"), exp.Literal.number(_DIGESTS))
+        counted = exp.select(_star(), cast(rest, "bigint"))
+        return counted.from_(named(self._within(low, high), "s")).sql("postgres")
+
+    def digest(self, rows: Iterable[Any]) -> int:
+        """The sum of what tells rows of this extract apart, in 63 bits; the twin of `digest_sql`.
+
+        Digests of parts of a range add up, modulo 2**63, to that of the range.
+        """
+        at, reject, label = self.fingerprint_at, self.fingerprint_at + 1, self.label_at
+        total = 0
+        for row in rows:
+            told = row[label] if label is not None else None
+            if told is None and row[reject] is None:
+                total += row[at]
+            else:
+                more = f"{row[at]}/{told or ''}/{row[reject] or ''}"
+                total += int.from_bytes(hashlib.sha256(more.encode()).digest()[:6], "big")
+        return total % _DIGESTS
+
+    def row_sql(self) -> str:
+        """The row at a cursor; the parameters are its texts."""
+        return self._select.where(self._compare(exp.EQ)).sql("postgres")
+
+    def cut_sql(self, percent: float | None) -> str:
+        """The cursors that cut the table into ranges of as many rows each, in their order.
+
+        `$1` is how many rows a range has, `$2` how many ranges there are at most. With `percent`
+        only so much of the table's blocks is read, and of their rows the share `$3`; `$1` is then
+        of these.
+        """
+        keys = [exp.column(f"k{n}", table="b") for n in range(len(self.cursor_columns))]
+        texts = [cast(key, "text") for key in keys]
+        # A key that its text does not give back cannot bound a range; its neighbours can.
+        same = _compared(exp.EQ, keys, self._typed(texts))
+        bound = parse_one(_IS_BOUND, dialect="postgres")
+        query = exp.select(*texts).from_(named(self._numbered(percent), "b")).where(bound, same)
+        return query.order_by(exp.column("n", table="b")).sql("postgres")
+
+    def _numbered(self, percent: float | None) -> exp.Select:
+        """The keys of all rows or of a sample: their number in order, that of rows, of parts."""
+        keys = [_aliased(f"k{n}", column) for n, column in enumerate(self._key())]
+        rows = exp.select(*keys).from_(_sampled(source_of(self.table), percent, seed=1))
+        if percent is not None:
+            share = exp.LT(this=function("random"), expression=cast(_parameter(3), "float8"))
+            rows = rows.where(share)
+        found = [exp.column(f"k{n}", table="s") for n in range(len(keys))]
+        order = exp.Order(expressions=[column.copy() for column in found])
+        number = exp.Window(this=function("row_number"), order=order)
+        every = exp.Window(this=_star())
+        numbered = exp.select(*found, _aliased("n", number), _aliased("c", every))
+        parts = parse_one(_PARTS, dialect="postgres")
+        counted = named(numbered.from_(named(rows, "s")), "s")
+        return exp.select("*", _aliased("p", parts)).from_(counted)
+
     def look_sql(self, cursor: Sequence[str]) -> str:
         """A plain SELECT of the source row at a cursor, for a person to run."""
         query = exp.select("*").from_(source_of(self.table))
@@ -148,12 +235,7 @@ class Extract:
     def sample_sql(self, percent: float | None) -> str:
         """Some rows, at most `$1`; `percent` of the table's blocks, all of them when None."""
         query = self._select.copy()
-        if percent is not None:
-            source = query.args["from_"].this
-            sampled = exp.TableSample(
-                method=exp.var("SYSTEM"), percent=exp.Literal.number(f"{percent:.6f}")
-            )
-            source.set("sample", sampled)
+        _sampled(query.args["from_"].this, percent)
         return query.limit(_parameter(1)).sql("postgres")
 
     @cached_property
@@ -182,25 +264,43 @@ class Extract:
         reject = exp.Is(this=exp.column("reject", table="r"), expression=exp.Null())
         return named(rows.where(reject), "s")
 
-    def _ordered(self, query: exp.Select) -> exp.Select:
-        columns = [exp.column(c, table=OWNER, quoted=True) for c in self.cursor_columns]
-        return query.order_by(*columns)
+    def _row_digest(self, alias: str) -> Sql:
+        """A row's fingerprint; with the label and the reason where it has one of them."""
+        plain = exp.column("fp", table=alias)
+        reject = exp.column("reject", table=alias)
+        label: Sql = exp.column("lb", table=alias) if self.labelled else exp.Null()
+        none = exp.and_(*(exp.Is(this=each, expression=exp.Null()) for each in (label, reject)))
+        parts: list[Sql] = [cast(plain, "text"), text("/"), cast(label, "text"), text("/"), reject]
+        more = first_48_bits(function("concat", *(part.copy() for part in parts)))
+        return exp.Case().when(none, plain.copy()).else_(more)
 
-    def _compare(
-        self, operator: type[exp.GT] | type[exp.EQ] | type[exp.LTE], after: int = 0
-    ) -> Sql:
-        columns: list[Sql] = []
+    def _within(self, low: bool, high: bool) -> exp.Select:
+        query = self._select.copy()
+        if low:
+            query = query.where(self._compare(exp.GT))
+        if high:
+            query = query.where(self._compare(exp.LTE, len(self.cursor_columns) if low else 0))
+        return query
+
+    def _ordered(self, query: exp.Select) -> exp.Select:
+        return query.order_by(*self._key())
+
+    def _key(self) -> list[Sql]:
+        return [exp.column(name, table=OWNER, quoted=True) for name in self.cursor_columns]
+
+    def _typed(self, texts: Sequence[Sql]) -> list[Sql]:
+        """The texts of a cursor as values of the key's types."""
         values: list[Sql] = []
-        for number, name in enumerate(self.cursor_columns, start=after + 1):
+        for name, value in zip(self.cursor_columns, texts, strict=True):
             column = self.table.column(name)
             assert column is not None
-            columns.append(exp.column(name, table=OWNER, quoted=True))
-            values.append(cast(cast(_parameter(number), "text"), _cursor_type(column)))
-        if len(columns) == 1:
-            return operator(this=columns[0], expression=values[0])
-        return operator(
-            this=exp.Tuple(expressions=columns), expression=exp.Tuple(expressions=values)
-        )
+            values.append(cast(value.copy(), _cursor_type(column)))
+        return values
+
+    def _compare(self, operator: _Comparison, after: int = 0) -> Sql:
+        numbers = range(after + 1, after + 1 + len(self.cursor_columns))
+        values = self._typed([cast(_parameter(number), "text") for number in numbers])
+        return _compared(operator, self._key(), values)
 
 
 def compile_extract(rule: Rule, mapping: Mapping, catalog: Catalog) -> Extract:
@@ -376,6 +476,25 @@ def _counted_where(condition: Sql) -> Sql:
 def _cursor_columns(table: Table) -> tuple[Column, ...]:
     key = row_key(table)
     return tuple(column_named(table, name) for name in key.columns) if key else ()
+
+
+def _compared(operator: _Comparison, left: Sequence[Sql], right: Sequence[Sql]) -> Sql:
+    if len(left) == 1:
+        return operator(this=left[0].copy(), expression=right[0])
+    one, other = (exp.Tuple(expressions=[each.copy() for each in side]) for side in (left, right))
+    return operator(this=one, expression=other)
+
+
+def _sampled(source: exp.Expr, percent: float | None, seed: int | None = None) -> exp.Expr:
+    """The rows in a share of a table's blocks, the same ones for a seed; all rows when None."""
+    if percent is not None:
+        sample = exp.TableSample(
+            method=exp.var("SYSTEM"),
+            percent=exp.Literal.number(f"{percent:.6f}"),
+            seed=None if seed is None else exp.Literal.number(seed),
+        )
+        source.set("sample", sample)
+    return source
 
 
 def _cursor_type(column: Column) -> str:

@@ -13,6 +13,8 @@ FORMAT_VERSION = 2
 
 RUN = "_run"
 """Property that names the run which wrote a node or relationship."""
+STEP = "_step"
+"""Property with the number of the run's step that wrote a node or relationship."""
 FINGERPRINT = "_fp"
 """Property with the 48-bit digest of the source row's mapped values."""
 ROW = "_row"
@@ -85,6 +87,14 @@ class Waiver:
     code: str
     subject: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Rules that an incremental run moves together, by their ids."""
+
+    name: str
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -209,6 +219,7 @@ class Mapping:
     queries: tuple[Query, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     ignored: tuple[str, ...] = ()
+    waves: tuple[Wave, ...] = ()
 
     @cached_property
     def active_nodes(self) -> tuple[NodeRule, ...]:

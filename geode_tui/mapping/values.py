@@ -189,8 +189,12 @@ def fingerprint(values: list[Value]) -> Sql:
     """The first 48 bits of the SHA-256 of all values' canonical text (never negative)."""
     told = [value for value in values if value.name not in (ROW, OF)]
     framed = [field_text(value.how.canonical(_present_only(value))) for value in told]
-    joined = _concatenated(framed)
-    digest = function("sha256", function("convert_to", joined, text("UTF8")))
+    return first_48_bits(_concatenated(framed))
+
+
+def first_48_bits(value: Sql) -> Sql:
+    """SQL of the first 48 bits of a text's SHA-256, as a number."""
+    digest = function("sha256", function("convert_to", value, text("UTF8")))
     first = function("left", function("encode", digest, text("hex")), exp.Literal.number(12))
     bits = cast(exp.paren(exp.DPipe(this=text("x"), expression=first)), "bit(48)")
     return cast(bits, "bigint")

@@ -1,42 +1,37 @@
-"""Move the rows of one entity: read a chunk while the one before is written, journal each.
+"""Move all rows of some entities: workers take chunks, and what breaks is tried again.
 
-A chunk's range of keys is journaled before its first row is written. After a crash the very same
-range is read again and written in a way that finds what is there already, so that no row is lost
-and none is there twice.
+Nodes come before the relationships that need them. A worker that loses its session gets another
+one; when the snapshot itself is gone, a new one is taken for what remains, and what was copied
+under an older one is brought up to date afterwards (`reconcile`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
+import functools
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from itertools import batched
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from geode_tui.errors import GeodeTuiError
-from geode_tui.migration.journal import ChunkRecord, DeadLetter, Journal
-from geode_tui.migration.progress import Progress
-from geode_tui.source.postgres import Reader
-from geode_tui.target.model import (
-    NodeBatch,
-    NodeShape,
-    RelationshipBatch,
-    RelationshipShape,
-    Target,
-    Written,
-)
-from geode_tui.validation.entity import Entity, Record
-from geode_tui.validation.verify import shown
+from geode_tui.errors import GeodeTuiError, SnapshotLostError
+from geode_tui.migration.batches import BatchResult, DeadLimitReached
+from geode_tui.migration.chunks import Chunk, ChunkResult
+from geode_tui.migration.control import Knobs
+from geode_tui.migration.events import Level
+from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.origin import Movable, Origin
+from geode_tui.migration.pace import Pace
+from geode_tui.migration.progress import Meter, Progress
+from geode_tui.migration.reconcile import Reconciliation
+from geode_tui.migration.retry import Backoff, is_transient, with_retries
+from geode_tui.migration.schedule import Schedule
+from geode_tui.migration.worker import LocalWorker, ProcessWorker, Worker
+from geode_tui.target.model import RelationshipShape, Target
 
-CHUNK_BYTES = 8 * 1024 * 1024
-"""About how many bytes of rows a chunk holds; at most two chunks an entity are in memory."""
-CHUNK_ROWS = 10_000
-BATCH_ROWS = 1_000
-"""Rows a transaction. The embedded graph is as fast with 1,000 as with 50,000, and the
-interpreter's lock is never held long enough for a screen to be seen waiting."""
-DEAD_LETTER_VALUES = 4_000
+MOST_WORKERS = 26
+PING_SECONDS = 20.0
 
 
 class StopRequested(Exception):
@@ -44,204 +39,409 @@ class StopRequested(Exception):
 
 
 @dataclass
-class _Chunk:
-    number: int
-    low: tuple[str, ...] | None
-    high: tuple[str, ...] | None
-    rows: Sequence[Record]
-    repeated: bool
-    last: bool
+class _Admission:
+    """The way of one chunk's batches past the pace, and their count into the meter."""
+
+    pace: Pace
+    stop: asyncio.Event
+    meter: Meter
+    chunk: int
+
+    @property
+    def batch_rows(self) -> int:
+        return self.pace.batch_rows
+
+    async def admit(self, rows: int) -> None:
+        await self.pace.admit(rows, self.stop)
+
+    def wrote(self, written: BatchResult) -> None:
+        self.pace.wrote(written.rows, written.seconds, written.bytes)
+        counts = written.rows, written.dead, written.orphans, written.bytes
+        self.meter.fly(self.chunk, time.time(), *counts)
 
 
 @dataclass
 class Backfill:
-    """The work of one entity in one run."""
+    """The move of a run's rows; `tell` is given what happens, in words."""
 
-    entity: Entity
-    run: int
-    uid: str
+    record: RunRecord
     journal: Journal
+    origin: Origin
     target: Target
     progress: Progress
+    pace: Pace
     stop: asyncio.Event
-    batch_rows: int = BATCH_ROWS
-    worker: str = "A"
-    _number: int = field(default=0, init=False)
+    tell: Callable[[Level, str, str], None]
+    snapshot: int
+    backoff: Backoff = field(default_factory=Backoff)
+    _schedule: Schedule = field(init=False)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
+    _breaking: BaseException | None = field(default=None, init=False)
+    _renew: SnapshotLostError | None = field(default=None, init=False)
+    _quiet: bool = field(default=False, init=False)
 
-    async def run_with(self, reader: Reader) -> None:
-        """Move every row that is not moved yet.
+    async def run(self, entities: Sequence[Any], everything: Sequence[Any]) -> None:
+        """Move every row of `entities` that is not moved yet; `everything` is the whole plan.
 
-        Raises StopRequested between two chunks, GeodeTuiError when source or target fail.
+        Raises StopRequested between two chunks, GeodeTuiError when source or target fail for
+        good or an entity has more dead letters than it may have.
         """
-        self._set_state("reading")
-        ways = {
-            "key": self._keyed_chunks,
-            "blocks": self._block_chunks,
-            "stream": self._streamed_chunks,
-        }
-        chunks = ways[self.entity.extract.reading]
-        pending: asyncio.Task[_Chunk | None] | None = None
-        source = chunks(reader)
-        try:
-            pending = asyncio.create_task(_next(source))
-            while (chunk := await pending) is not None:
-                if not chunk.last:
-                    pending = asyncio.create_task(_next(source))
-                await self._write(chunk)
-                if chunk.last:
-                    break
-                if self.stop.is_set():
-                    raise StopRequested
-        finally:
-            if pending is not None and not pending.done():
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
-        self._set_state("done")
-
-    async def _keyed_chunks(self, reader: Reader) -> AsyncIterator[_Chunk]:
-        """Chunks along the key; first the one that was interrupted, by its journaled range."""
-        extract = self.entity.extract
-        done, started = self.journal.last_chunks(self.run, self.entity.id)
-        low = done.high if done else None
-        self._number = done.number + 1 if done else 0
-        if started is not None:
-            assert started.high is not None
-            sql = extract.first_range_sql if started.low is None else extract.range_sql
-            rows = await self._fetch(reader, sql, *(started.low or ()), *started.high)
-            low = started.high
-            yield _Chunk(self._number, started.low, started.high, rows, True, False)
-            self._number += 1
-        limit = self._first_limit()
         while True:
-            if low is None:
-                rows = await self._fetch(reader, extract.first_sql, limit)
-            else:
-                rows = await self._fetch(reader, extract.next_sql, *low, limit)
-            if not rows:
-                return
-            high = self.entity.cursor(rows[-1])
-            if high == low:
-                raise GeodeTuiError(
-                    f"{self.entity.id}: reading stands still at {self.entity.key_text(rows[-1])}",
-                    "the key's text does not name its row",
-                    "this is a defect of geode-tui: exclude the table and report it",
-                )
-            last = len(rows) < limit
-            yield _Chunk(self._number, low, high, rows, False, last)
-            self._number += 1
-            low = high
-            limit = _next_limit(rows)
+            try:
+                await self._cut(entities)
+                await self._move(entities, everything)
+                if await self._reconcile(entities, everything):
+                    return
+            except SnapshotLostError as lost:
+                await self._take_new_snapshot(lost, entities, everything)
 
-    async def _block_chunks(self, reader: Reader) -> AsyncIterator[_Chunk]:
-        """Chunks of blocks of a table without a key, always from the beginning."""
-        per_chunk = max(1, CHUNK_BYTES // 8192 // 2)
-        for leaf in self.entity.extract.leaves:
-            sql = self.entity.extract.block_sql(leaf)
-            blocks = await reader.blocks(leaf)
-            for low in range(0, max(blocks, 1), per_chunk):
-                end = low + per_chunk
-                high = 4294967295 if end >= blocks else end
-                rows = await self._fetch(reader, sql, (low, 0), (high, 0))
-                place = (leaf.schema, leaf.name, str(end))
-                yield _Chunk(self._number, None, place, rows, False, False)
-                self._number += 1
+    # -- cutting --------------------------------------------------------------------------------
 
-    async def _streamed_chunks(self, reader: Reader) -> AsyncIterator[_Chunk]:
-        """Chunks of the rows of a view or query, always from the beginning."""
-        sql = self.entity.extract.stream_sql
-        limit = max(1, min(CHUNK_ROWS, CHUNK_BYTES // self.entity.bytes_per_row))
-        self.progress.worker(self.worker, f"reading {self.entity.id}")
-        async for rows in reader.stream(sql, rows=limit):
-            yield _Chunk(self._number, None, ("row", str(self._number)), rows, False, False)
-            self._number += 1
+    async def _cut(self, entities: Sequence[Any]) -> None:
+        """Cut what is not cut yet into chunks, and journal them."""
+        number = self.record.number
+        planned = {e.id: e.planned for e in self.journal.chunks.entities(number)}
+        for entity in entities:
+            meter = self.progress.meter(entity.id)
+            if planned[entity.id] is None:
+                self.progress.worker("C", f"cutting {entity.id}")
+                ranges = await self._again(functools.partial(self.origin.cut, entity))
+                self.journal.chunks.plan(number, entity.id, ranges)
+                planned[entity.id] = len(ranges)
+            meter.planned = planned[entity.id]
+            if self.stop.is_set():
+                raise StopRequested
+        self.progress.worker("C", "")
 
-    async def _fetch(self, reader: Reader, sql: str, *arguments: Any) -> list[Record]:
-        self.progress.worker(self.worker, f"reading {self.entity.id} {self._number}")
-        return await reader.fetch(sql, *arguments)
+    async def _again[T](self, work: Callable[[], Awaitable[T]]) -> T:
+        """Work on the snapshot's session; when that is gone, so is the snapshot."""
+        try:
+            return await work()
+        except GeodeTuiError as error:
+            if not is_transient(error) or await self.origin.alive():
+                raise
+            raise SnapshotLostError(error.what, error.why, error.next_step) from error
 
-    def _first_limit(self) -> int:
-        if self.entity.estimate is None:
-            return min(CHUNK_ROWS, 500)
-        return max(1, min(CHUNK_ROWS, CHUNK_BYTES // self.entity.bytes_per_row))
+    # -- moving ---------------------------------------------------------------------------------
 
-    async def _write(self, chunk: _Chunk) -> None:
-        entity, meter = self.entity, self.progress.meter(self.entity.id)
-        record = ChunkRecord(chunk.number, chunk.low, chunk.high)
-        self.journal.start_chunk(self.run, entity.id, record)
-        meter.state = "writing"
-        letters: list[DeadLetter] = []
-        written = 0
-        for rows in batched(chunk.rows, self.batch_rows):
-            doing = f"writing {entity.id} {chunk.number}"
-            self.progress.worker(self.worker, doing)
-            result, dead = await asyncio.to_thread(self._write_batch, rows, chunk.repeated)
-            letters += dead
-            written += result.rows
-            meter.rows += result.rows
-            meter.orphans += len(result.orphans)
-            meter.dead += len(dead) - len(result.orphans)
-            meter.mark(time.time())
-        self.journal.finish_chunk(self.run, entity.id, chunk.number, written, letters)
-        meter.chunks += 1
+    async def _move(self, entities: Sequence[Any], everything: Sequence[Any]) -> None:
+        number = self.record.number
+        chunks = {entity.id: self.journal.chunks.open(number, entity.id) for entity in entities}
+        alone = [e.id for e in entities if self.target.writers_collide and e.needs]
+        self._schedule = Schedule(entities, chunks, (), alone)
+        self._breaking = self._renew = None
+        for entity in entities:
+            if not chunks[entity.id]:
+                self._finish(entity)
+        self._explain()
+        by_id = {entity.id: entity for entity in entities}
+        workers = [self._worker(everything) for _ in range(self._most_workers())]
+        ping = asyncio.create_task(self._keep_alive())
+        try:
+            # No worker is cancelled: a batch in flight ends before the target is closed.
+            work = [self._work(n, worker, by_id) for n, worker in enumerate(workers)]
+            ended = await asyncio.shield(asyncio.gather(*work, return_exceptions=True))
+        finally:
+            ping.cancel()
+            await asyncio.gather(ping, return_exceptions=True)
+            await asyncio.gather(*(worker.close() for worker in workers), return_exceptions=True)
+        self._raise(ended)
 
-    def _write_batch(
-        self, rows: Sequence[Record], repeated: bool
-    ) -> tuple[Written, list[DeadLetter]]:
-        """Write what can be carried; every row ends in the result or in a letter."""
-        entity = self.entity
-        letters = []
-        good = []
-        for row in rows:
-            reason = entity.rejected(row)
-            if reason is None:
-                good.append(row)
-            else:
-                letters.append(self._letter(row, "value", reason))
-        values = [entity.values(row) for row in good]
-        shape = entity.shape
-        if isinstance(shape, NodeShape):
-            labels = [entity.label(row) for row in good] if shape.by_value else []
-            batch = NodeBatch(shape, values, self.uid, labels)
-            result = self.target.write_nodes(batch, repeated)
-        else:
-            edges = RelationshipBatch(shape, values, self.uid)
-            result = self.target.write_relationships(edges, repeated)
-            letters += [self._orphan(good[place], shape) for place in result.orphans]
-        letters += [self._letter(good[r.position], r.error_class, r.reason) for r in result.refused]
-        if result.rows + len(letters) != len(rows):
+    def _most_workers(self) -> int:
+        return min(MOST_WORKERS, max(self.record.parallel, self.pace.parallel, 8))
+
+    def _raise(self, ended: Sequence[BaseException | None]) -> None:
+        """The first reason why the move ended before its end."""
+        errors = [error for error in ended if error is not None]
+        if self._breaking is not None:
+            raise self._breaking
+        if errors:
+            raise errors[0]
+        if self._renew is not None:
+            raise self._renew
+        if self.stop.is_set():
+            self._stopped()
+            raise StopRequested
+        failed = [
+            e for e in self.journal.chunks.entities(self.record.number) if e.state == "failed"
+        ]
+        unfinished = set(self._schedule.unfinished)
+        failed = [entity for entity in failed if entity.id in unfinished]
+        if failed:
             raise GeodeTuiError(
-                f"{entity.id}: {len(rows)} rows were given, {result.rows} written and"
-                f" {len(letters)} refused",
-                "the target's answer does not add up",
-                "this is a defect of geode-tui: keep the journal and report it",
+                f"{failed[0].id} stopped: {failed[0].reason}",
+                f"{len(unfinished)} of the entities are not complete; all others are"
+                if len(unfinished) > 1
+                else "all other entities are complete",
+                f"geode-tui deadletters list {self.record.number} shows them; mend the rows, or"
+                f" allow more: geode-tui resume {self.record.number} --dead-limit N",
             )
-        return result, letters
 
-    def _orphan(self, row: Record, shape: RelationshipShape) -> DeadLetter:
-        start, end, _ = self.entity.relationship_key(row)
-        missing = f"({shape.start.label} {start}) or ({shape.end.label} {end}) is not in the graph"
-        return self._letter(row, "orphan", missing)
+    def _stopped(self) -> None:
+        for entity in self._schedule.unfinished:
+            meter = self.progress.meter(entity)
+            if meter.state == "writing":
+                meter.state, meter.reason = "stopped", "stopped on request"
+                self.journal.chunks.set_entity(self.record.number, entity, "stopped", meter.reason)
 
-    def _letter(self, row: Record, error_class: str, reason: str) -> DeadLetter:
-        values = {n: shown(v) for n, v in self.entity.properties(row).items()}
-        text = json.dumps(values, ensure_ascii=False)[:DEAD_LETTER_VALUES]
-        return DeadLetter(self.entity.id, self.entity.key_text(row), error_class, reason, text)
+    def _worker(self, everything: Sequence[Any]) -> Worker:
+        record, plan = self.record, self.origin.feed_plan()
+        if self.target.many_processes:
+            return ProcessWorker(plan, everything, record.target, record.graph, record.uid)
+        return LocalWorker(plan, self.target, record.uid)
 
-    def _set_state(self, state: Any) -> None:
-        self.progress.meter(self.entity.id).state = state
-        self.journal.set_entity(self.run, self.entity.id, state)
+    async def _work(self, place: int, worker: Worker, entities: dict[str, Any]) -> None:
+        name, last = chr(65 + place), ""
+        try:
+            while (chunk := await self._next(name, place, last)) is not None:
+                last = chunk.entity
+                await self._one(name, worker, entities[chunk.entity], chunk)
+        except SnapshotLostError as lost:
+            self._renew = lost
+        except BaseException as error:
+            self._breaking = self._breaking or error
+            self.stop.set()
+        finally:
+            self.progress.worker(name, "")
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _next(self, name: str, place: int, last: str) -> Chunk | None:
+        """The next chunk for a worker; None when there is nothing more to take."""
+        while not self._over:
+            if place >= self.pace.parallel:
+                self.progress.worker(name, "")  # not among those that may work now
+            elif self.pace.paused:
+                self.progress.worker(name, f"waits: {self.pace.reason}")
+            has_turn = await self.pace.turn(place, self.stop)
+            if self._over:
+                return None
+            await self._checkpoint_if_asked(name)
+            if not has_turn:
+                if self._schedule.over:
+                    return None
+                continue
+            chunk = None if self._quiet else self._schedule.take(last)
+            if chunk is not None:
+                self._explain()
+                return chunk
+            if self._schedule.over and not self._quiet:
+                return None
+            self.progress.worker(name, self._idle_reason())
+            async with self._changed:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.5)
+        return None
+
+    @property
+    def _over(self) -> bool:
+        return self.stop.is_set() or self._renew is not None or self._breaking is not None
+
+    def _idle_reason(self) -> str:
+        if self._quiet:
+            return "waits for a checkpoint"
+        waits = self._schedule.waits()
+        return next((f"{reason} to write {entity}" for entity, reason in waits.items()), "idle")
+
+    async def _one(self, name: str, worker: Worker, entity: Movable, chunk: Chunk) -> None:
+        """Move one chunk, as often as it takes."""
+        meter = self.progress.meter(entity.id)
+        attempts = 0
+
+        async def attempt() -> ChunkResult:
+            nonlocal attempts
+            attempts += 1
+            meter.begin(time.time())
+            meter.retries += chunk.repeated or attempts > 1
+            again = replace(chunk, repeated=chunk.repeated or attempts > 1)
+            step = self.journal.chunks.start(self.record.number, again, self.snapshot)
+            started = replace(again, step=step)
+            admission = _Admission(self.pace, self.stop, meter, chunk.number)
+            left = self._dead_left(meter)
+            try:
+                return await worker.move(
+                    entity, started, admission, left, lambda text: self.progress.worker(name, text)
+                )
+            except GeodeTuiError as error:
+                meter.crash(chunk.number)
+                await self._judge(error)
+                raise
+
+        def wait(text: str) -> None:
+            self.progress.worker(name, f"{entity.id} {chunk.number}: {text}")
+            self.tell("warning", f"{entity.id} chunk {chunk.number}: {text}", entity.id)
+
+        try:
+            result = await with_retries(attempt, self.backoff, self.stop, wait)
+        except DeadLimitReached as reached:
+            self._give_up(entity, chunk, reached)
+            return
+        except GeodeTuiError as error:
+            self._schedule.give_back(chunk)
+            if not isinstance(error, SnapshotLostError) and not self.stop.is_set():
+                meter.state, meter.reason = "failed", error.what
+                self.journal.chunks.set_entity(self.record.number, entity.id, "failed", error.what)
+            raise
+        self.journal.chunks.finish(self.record.number, chunk, result)
+        meter.land(chunk.number, result.rows, result.dead, result.orphans, result.bytes)
+        if self._schedule.finished(chunk):
+            self._finish(entity)
+        self._explain()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _judge(self, error: GeodeTuiError) -> None:
+        """A broken session: is only the worker's gone, or the snapshot with it?"""
+        if is_transient(error) and not await self.origin.alive():
+            raise SnapshotLostError(error.what, error.why, error.next_step) from error
+
+    def _dead_left(self, meter: Meter) -> int | None:
+        limit = self.record.dead_limit
+        return None if limit is None else max(0, limit - meter.dead - meter.orphans)
+
+    def _give_up(self, entity: Movable, chunk: Chunk, reached: DeadLimitReached) -> None:
+        """Too many dead letters: this entity stops, the others go on."""
+        number, limit = self.record.number, self.record.dead_limit
+        meter = self.progress.meter(entity.id)
+        meter.crash(chunk.number)
+        reason = f"more than {limit:,} dead letters"
+        meter.state, meter.reason = "failed", reason
+        self.journal.chunks.interrupt(number, chunk, reached.letters)
+        self.journal.chunks.set_entity(number, entity.id, "failed", reason)
+        self._schedule.fail(entity.id)
+        self._schedule.give_back(chunk)
+        self.tell("error", f"{entity.id} stopped: {reason}; the other entities go on", entity.id)
+        self._explain()
+
+    def _finish(self, entity: Movable) -> None:
+        meter = self.progress.meter(entity.id)
+        if meter.state == "done":
+            return
+        meter.finish(time.time())
+        self.journal.chunks.set_entity(self.record.number, entity.id, "done")
+        left_out = "".join(
+            f", {count:,} {noun}"
+            for count, noun in ((meter.dead, "dead letters"), (meter.orphans, "orphans"))
+            if count
+        )
+        level: Level = "warning" if left_out else "info"
+        self.tell(level, f"{entity.id} done: {meter.rows:,} rows{left_out}", entity.id)
+
+    def _explain(self) -> None:
+        for entity, reason in self._schedule.waits().items():
+            meter = self.progress.meter(entity)
+            if meter.state not in ("done", "failed"):
+                meter.state, meter.reason = "waiting", reason
+
+    # -- checkpoints on request -----------------------------------------------------------------
+
+    def ask(self, knobs: Knobs) -> None:
+        """Take what people ask of the run; called when the journal's knobs have changed."""
+        self.pace.set(knobs)
+        if knobs.stop:
+            self.stop.set()
+        self._wanted = knobs.checkpoint
+
+    _wanted: str = field(default="", init=False)
+
+    async def _checkpoint_if_asked(self, name: str) -> None:
+        """Let the chunks in flight end, then take the checkpoint that somebody asked for."""
+        if not self._wanted:
+            return
+        self._quiet = self.pace.draining = True
+        if self._schedule.flying:
+            return
+        wanted, self._wanted = self._wanted, ""
+        number = self.record.number
+        taken = self.journal.checkpoints.take(
+            number, wanted, "backfill", self.progress.wave, automatic=False
+        )
+        self.journal.audit.add(number, "checkpoint", None, {"name": wanted, "step": taken.step})
+        self.journal.control.answered(number, checkpoint="")
+        self.tell("info", f"checkpoint {wanted} taken at step {taken.step}", "")
+        self._quiet = self.pace.draining = False
+
+    # -- the snapshot ---------------------------------------------------------------------------
+
+    async def _keep_alive(self) -> None:
+        """A quiet session may be cut by a firewall; the snapshot is worth a word now and then."""
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            if not await self.origin.alive():
+                self._renew = SnapshotLostError("the session that holds the snapshot is gone")
+                return
+
+    async def _take_new_snapshot(
+        self, lost: SnapshotLostError, entities: Sequence[Any], everything: Sequence[Any]
+    ) -> None:
+        """The snapshot is gone with its session: take a new one for what remains."""
+        self.tell("warning", f"the snapshot is lost: {lost.what}", "")
+        if self.stop.is_set():
+            raise StopRequested from lost
+        self.progress.snapshot_taken(False)
+        await self.origin.end()
+
+        def wait(text: str) -> None:
+            self.progress.worker("S", text)
+            self.tell("warning", text, "")
+
+        fence = await with_retries(self.origin.begin, self.backoff, self.stop, wait)
+        self.progress.worker("S", "")
+        self.progress.snapshot_taken(True)
+        self.snapshot = self.journal.set_snapshot(self.record.number, fence)
+        self.tell("warning", f"snapshot {fence}: {NEW_SNAPSHOT}", "")
+        await self.restart_unkeyed(entities, everything)
+
+    async def restart_unkeyed(self, entities: Sequence[Any], everything: Sequence[Any]) -> None:
+        """What another snapshot can only read from its beginning is removed and begun again."""
+        number = self.record.number
+        some = [entity for entity in entities if entity.restarts]
+        known = {e.id: e for e in self.journal.chunks.entities(number)}
+        if all(known[entity.id].state == "done" for entity in some):
+            return
+        await self.restart(some, everything)
+
+    async def restart(self, some: Sequence[Any], everything: Sequence[Any]) -> None:
+        """Remove what these entities wrote, and the relationships that hang on their nodes."""
+        number = self.record.number
+        for entity in with_dependents(some, everything):
+            if not any(chunk.repeated for chunk in self._all_chunks(entity.id)):
+                self.journal.chunks.forget(number, entity.id)
+                continue
+            self.tell("warning", f"{entity.id} is read again from its start", entity.id)
+            shape = entity.shape
+            if isinstance(shape, RelationshipShape):
+                await asyncio.to_thread(self.target.delete_relationships, shape, self.record.uid)
+            else:
+                await asyncio.to_thread(self.target.delete_nodes, shape, self.record.uid)
+            self.journal.chunks.forget(number, entity.id)
+            meter = self.progress.meter(entity.id)
+            fresh = Meter(entity.id, entity.kind, entity.estimate, wave=meter.wave)
+            self.progress.add(fresh)
+
+    def _all_chunks(self, entity: str) -> Iterator[Chunk]:
+        yield from self.journal.chunks.open(self.record.number, entity)
+        yield from self.journal.chunks.done(self.record.number, entity)
+
+    async def _reconcile(self, entities: Sequence[Any], everything: Sequence[Any]) -> bool:
+        """Bring what older snapshots gave up to date; False when something is to be moved again."""
+        reconciliation = Reconciliation(self)
+        again = await self._again(lambda: reconciliation.run(entities))
+        if not again:
+            return True
+        await self.restart(again, everything)
+        return False
 
 
-def _next_limit(rows: Sequence[Record]) -> int:
-    """Rows for the next chunk, by the size of some rows of this one."""
-    some = rows[:: max(1, len(rows) // 50)]
-    size = sum(_size(value) for row in some for value in row) / len(some)
-    return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES / (size + 32))))
+def with_dependents(some: Sequence[Any], everything: Sequence[Any]) -> list[Any]:
+    """Those entities and the relationships that end at their nodes, relationships first."""
+    ids = {entity.id for entity in some}
+    found = {entity.id: entity for entity in everything if ids.intersection(entity.needs)}
+    found |= {entity.id: entity for entity in some}
+    return sorted(found.values(), key=lambda entity: entity.kind == "node")
 
 
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str | bytes) else 16
-
-
-async def _next(source: AsyncIterator[_Chunk]) -> _Chunk | None:
-    return await anext(source, None)
+NEW_SNAPSHOT = (
+    "what remains is read from a new snapshot; what was copied before is compared with it and"
+    " brought up to date before the ledger"
+)

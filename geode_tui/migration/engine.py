@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from geode_tui.errors import GeodeTuiError, RunStopped, UsageError
-from geode_tui.mapping.assess import Finding, assess
-from geode_tui.mapping.check import check
-from geode_tui.mapping.file import MappingFile
-from geode_tui.mapping.model import ROW, Mapping
-from geode_tui.migration.backfill import BATCH_ROWS, Backfill, StopRequested
+from geode_tui.mapping.assess import Finding
+from geode_tui.mapping.model import Mapping as GraphMapping
+from geode_tui.mapping.model import Wave
+from geode_tui.mapping.waves import waves_of
+from geode_tui.migration.backfill import NEW_SNAPSHOT, Backfill, StopRequested
+from geode_tui.migration.chunks import EntityRecord
+from geode_tui.migration.control import Knobs
 from geode_tui.migration.events import (
     PHASES,
     Event,
@@ -23,33 +26,48 @@ from geode_tui.migration.events import (
     RunSnapshot,
     RunState,
 )
-from geode_tui.migration.journal import Journal, NewRun, RunRecord
-from geode_tui.migration.plan import Plan, make_plan
+from geode_tui.migration.governor import Governor
+from geode_tui.migration.journal import RUN_FORMAT, Journal, NewRun, RunRecord, Strategy
+from geode_tui.migration.origin import Origin
+from geode_tui.migration.origins import NewOrigin, origin_of
+from geode_tui.migration.pace import Pace
 from geode_tui.migration.progress import Meter, Progress
 from geode_tui.source.dsn import check_dsn, short_name, without_password
-from geode_tui.source.postgres import Reader, SnapshotHolder, Source
 from geode_tui.target import open_target, target_exists
-from geode_tui.target.model import NodeShape, RelationshipShape, Target
-from geode_tui.validation.entity import Entity
+from geode_tui.target.model import NodeShape, Target
+from geode_tui.validation.before import count_before
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut, take_ledger
+from geode_tui.validation.verify import LeftOut
 
-PING_SECONDS = 30.0
+DEAD_LIMIT = 10_000
+"""Dead letters after which an entity stops, if nobody says otherwise."""
+POLL_SECONDS = 0.5
+TELL_SECONDS = 1.0
+MARK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run is asked to do. `source` may hold a password: it stays in memory."""
+    """What a run is asked to do. `source` may hold a password: it stays in memory.
+
+    `last_wave` is the wave after which an incremental run stops; `dead_limit` the dead letters
+    after which an entity stops (0: none are allowed, None: no limit). `into_existing` allows a
+    graph that already holds nodes with labels of the mapping.
+    """
 
     source: str
     target: str
-    mapping: Mapping
+    mapping: GraphMapping
     graph: str | None = None
     schemas: tuple[str, ...] = ()
     parallel: int = 2
     batch_rows: int | None = None
     label: str = ""
     password: str | None = field(default=None, repr=False)
+    strategy: Strategy = "big-bang"
+    last_wave: str = ""
+    dead_limit: int | None = DEAD_LIMIT
+    into_existing: bool = False
 
 
 class Engine:
@@ -61,6 +79,10 @@ class Engine:
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._record: RunRecord | None = None
+        self._work: Backfill | None = None
+        self._governor: Governor | None = None
+        self._knobs: Knobs | None = None
+        self._waves: list[Wave] = []
         self.ledger: Ledger | None = None
 
     @property
@@ -88,60 +110,79 @@ class Engine:
     async def start(self, request: RunRequest) -> Ledger:
         """Run from the beginning. Raises RunStopped, GeodeTuiError."""
         dsn = check_dsn(request.source)
-        target, graph = request.target, request.graph or ""
-        unfinished = self._journal.unfinished(target, graph)
-        if unfinished is not None and target_exists(target):
-            raise UsageError(
-                f"run {unfinished.number} on {target} stopped before its end",
-                unfinished.error.split("\n")[0],
-                f"go on with: geode-tui resume {unfinished.number}; or name another target",
-            )
         new = NewRun(
             without_password(dsn),
             short_name(dsn),
-            target,
-            graph,
+            request.target,
+            request.graph or "",
             request.schemas,
             request.label,
             request.mapping,
             request.parallel,
             request.batch_rows,
+            strategy=request.strategy,
+            last_wave=request.last_wave,
+            dead_limit=request.dead_limit,
+            options={"into_existing": request.into_existing},
         )
+        return await self.begin(
+            new, lambda record: origin_of(record, dsn, request.password, request.mapping)
+        )
+
+    async def begin(self, new: NewRun, origin: NewOrigin) -> Ledger:
+        """Begin a run of any kind; `origin` makes its side to read from."""
+        unfinished = self._journal.unfinished(new.target, new.graph)
+        if unfinished is not None and target_exists(new.target):
+            raise UsageError(
+                f"run {unfinished.number} on {new.target} stopped before its end",
+                unfinished.error.split("\n")[0],
+                f"go on with: geode-tui resume {unfinished.number}; take it back with: geode-tui"
+                f" rollback {unfinished.number}; or name another target",
+            )
         record = self._journal.begin(new)
-        return await self._drive(record, dsn, request.password, resumed=False)
+        return await self._drive(record, origin(record), resumed=False)
 
     async def resume(
-        self, number: int, source: str | None = None, password: str | None = None
+        self,
+        number: int,
+        source: str | None = None,
+        password: str | None = None,
+        *,
+        last_wave: str | None = None,
+        dead_limit: int | None = -1,
     ) -> Ledger:
         """Go on with a run that stopped; `source` replaces its DSN (for a password).
 
-        Raises UsageError when the run is done or runs elsewhere, else as `start`.
+        `last_wave` and `dead_limit` (-1: as it was) change what the run began with. Raises
+        UsageError when the run is done or runs elsewhere, else as `start`.
         """
         record = self._journal.run(number)
-        if record.state == "running":
-            raise UsageError(f"run {number} is running", "", "geode-tui status --follow")
-        if not record.resumable:
-            raise UsageError(
-                f"run {number} is {record.state}: there is nothing to resume",
-                "",
-                "geode-tui validate compares source and graph again",
-            )
-        dsn = check_dsn(source) if source else record.source_dsn
-        return await self._drive(record, dsn, password, resumed=True)
+        _require_resumable(record)
+        changes: dict[str, Any] = {}
+        if last_wave is not None:
+            changes["last_wave"] = last_wave
+        if dead_limit != -1:
+            changes["dead_limit"] = dead_limit
+        if changes:
+            record = self._journal.change(number, **changes)
+        dsn = check_dsn(source) if source and record.kind != "import" else record.source_dsn
+        return await self._drive(
+            record, origin_of(record, dsn, password, self._journal.mapping(number)), resumed=True
+        )
 
-    async def _drive(
-        self, record: RunRecord, dsn: str, password: str | None, resumed: bool
-    ) -> Ledger:
+    async def _drive(self, record: RunRecord, origin: Origin, resumed: bool) -> Ledger:
         self._record = record
         self._loop = asyncio.get_running_loop()
         progress = self._progress
         progress.run, progress.state = record.number, "running"
-        progress.source, progress.target = record.source, _place(record)
-        with self._journal.hold(record.number), _few_collections():
+        progress.source, progress.target = record.source, record.place
+        with self._journal.hold(record), _few_collections():
+            self._journal.control.answered(record.number, stop=0, paused=0, checkpoint="")
             self._journal.set_state(record.number, "running")
             self._tell("info", f"run {record.number} {'goes on' if resumed else 'begins'}")
+            telling = asyncio.create_task(self._keep_telling(record.number))
             try:
-                ledger = await self._phases(record, dsn, password, resumed)
+                ledger = await self._phases(record, origin, resumed)
             except StopRequested:
                 self._end("stopped", "stopped on request")
                 raise RunStopped(
@@ -149,6 +190,9 @@ class Engine:
                     "",
                     f"go on with: geode-tui resume {record.number}",
                 ) from None
+            except RunStopped as stopped:
+                self._end("stopped", str(stopped))
+                raise
             except asyncio.CancelledError:
                 self._end("stopped", "interrupted")
                 raise
@@ -160,184 +204,193 @@ class Engine:
             except Exception as error:
                 self._end("failed", f"defect: {type(error).__name__}: {error}")
                 raise
+            finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+                with contextlib.suppress(GeodeTuiError):
+                    self._journal.live.tell(record.number, self.snapshot())
             self._end("done" if ledger.balanced else "differs")
             return ledger
 
-    async def _phases(
-        self, record: RunRecord, dsn: str, password: str | None, resumed: bool
-    ) -> Ledger:
-        mapping = self._journal.mapping(record.number)
+    async def _phases(self, record: RunRecord, origin: Origin, resumed: bool) -> Ledger:
         async with contextlib.AsyncExitStack() as stack:
             with self._phase("assess"):
-                source = await Source.connect(dsn, password=password)
-                stack.push_async_callback(source.close)
-                self._same_source(record, source)
-                plan = await self._assess(record, source, mapping)
+                stack.push_async_callback(origin.close)
+                await origin.open()
+                entities = await self._assess(record, origin)
             with self._phase("prepare"):
                 target = await asyncio.to_thread(open_target, record.target, record.graph or None)
                 stack.push_async_callback(asyncio.to_thread, target.close)
-                await self._prepare(record, target, plan)
-                holder = await self._take_snapshot(record, source, plan)
-                stack.push_async_callback(self._release, holder)
-                if resumed:
-                    await self._restart_keyless(record, target, plan)
+                await self._prepare(record, target, entities)
+                stack.push_async_callback(self._release, origin)
+                snapshot = await self._take_snapshot(record, origin)
             with self._phase("backfill"):
-                await self._backfill(record, source, target, plan, holder)
+                self._checkpoint("backfill", "backfill")
+                await self._backfill(record, origin, target, entities, snapshot, resumed)
                 await asyncio.to_thread(target.flush)
             with self._phase("verify"):
-                return await self._verify(record, target, plan, holder)
+                self._checkpoint("verify", "verify")
+                return await self._verify(record, origin, target, entities)
 
-    async def _assess(self, record: RunRecord, source: Source, mapping: Mapping) -> Plan:
-        catalog = await source.catalog(record.schemas)
-        catalog = await source.described(catalog, mapping.queries)
-        check(MappingFile(mapping), catalog)
-        self._judge(record, assess(mapping, catalog))
-        plan = make_plan(mapping, catalog)
-        if not plan.entities:
-            raise UsageError("the mapping moves nothing", "every rule is excluded")
-        self._show(record, plan)
-        return plan
+    async def _assess(self, record: RunRecord, origin: Origin) -> Sequence[Any]:
+        entities = await origin.entities()
+        self._require_same(record, await origin.fields())
+        self._judge(record, origin.findings)
+        waves = waves_of(self._journal.mapping(record.number)) if _in_waves(record) else ()
+        self._waves = list(waves)
+        self._show(record, entities)
+        return entities
 
-    async def _prepare(self, record: RunRecord, target: Target, plan: Plan) -> None:
-        if not self._journal.has_written(record.number):
-            await asyncio.to_thread(_require_empty, target, plan)
+    def _require_same(self, record: RunRecord, fields: dict[str, str]) -> None:
+        """Refuse a source that is not the one the run began with, field by field."""
+        before = record.options.get("source")
+        if before is None:
+            self._journal.change(record.number, options=record.options | {"source": fields})
+            return
+        names = sorted(before.keys() | fields.keys())
+        changed = [
+            f"{name}: it was {before.get(name, 'absent')}, now it is {fields.get(name, 'absent')}"
+            for name in names
+            if before.get(name) != fields.get(name)
+        ]
+        if changed:
+            raise UsageError(
+                f"the source of run {record.number} has changed in {len(changed)} fields",
+                "; ".join(changed[:5]) + ("; …" if len(changed) > 5 else ""),
+                f"resume with the same --source; or take the run back (geode-tui rollback"
+                f" {record.number}) and begin anew",
+            )
+
+    async def _prepare(self, record: RunRecord, target: Target, entities: Sequence[Any]) -> None:
+        chunks, number = self._journal.chunks, record.number
+        if not chunks.has_written(number):
+            before = await asyncio.to_thread(count_before, target, entities)
+            if not record.options.get("into_existing"):
+                _require_empty(target, entities, before)
+            self._record = self._journal.change(
+                number, options=self._journal.run(number).options | {"before": before}
+            )
+            chunks.set_before(number, {e.id: before.get(e.id, 0) for e in entities})
         else:
-            done = {e.id: e.rows for e in self._journal.entities(record.number)}
-            await asyncio.to_thread(_require_whole, target, plan, done)
-        shapes = [e.shape for e in plan.nodes if isinstance(e.shape, NodeShape)]
+            done = {e.id: e for e in chunks.entities(number)}
+            await asyncio.to_thread(_require_whole, target, entities, done)
+        chunks.set_shapes(number, {entity.id: entity.shape for entity in entities})
+        self._checkpoint("begin", "prepare")
+        shapes = [e.shape for e in entities if isinstance(e.shape, NodeShape)]
         for statement in await asyncio.to_thread(target.prepare, shapes):
+            self._journal.add_prepared(number, statement)
             self._tell("info", statement)
 
-    async def _take_snapshot(self, record: RunRecord, source: Source, plan: Plan) -> SnapshotHolder:
-        tables = {entity.rule.table for entity in plan.entities}
-        holder = await source.snapshot(sorted(tables))
-        self._journal.set_source(record.number, source.identity, holder.fence)
-        self._progress.snapshot_taken(True)
-        self._tell("info", f"snapshot {holder.fence} of {len(tables)} tables")
-        if self._journal.has_written(record.number):
-            self._tell("warning", _NEW_SNAPSHOT)
-        return holder
+    def _checkpoint(self, name: str, phase: str, wave: str = "") -> None:
+        """An automatic checkpoint before a phase or a wave; only its first time counts."""
+        self._journal.checkpoints.take(self._number, name, phase, wave)
 
-    async def _release(self, holder: SnapshotHolder) -> None:
+    async def _take_snapshot(self, record: RunRecord, origin: Origin) -> int:
+        fence = await origin.begin()
+        self._journal.set_source(record.number, origin.identity)
+        number = self._journal.set_snapshot(record.number, fence)
+        self._progress.snapshot_taken(True)
+        self._tell("info", f"snapshot {fence}")
+        if self._journal.chunks.has_written(record.number) and record.kind != "import":
+            self._tell("warning", NEW_SNAPSHOT)
+        return number
+
+    async def _release(self, origin: Origin) -> None:
         self._progress.snapshot_taken(False)
-        await holder.close()
+        await origin.end()
 
     async def _backfill(
         self,
         record: RunRecord,
-        source: Source,
+        origin: Origin,
         target: Target,
-        plan: Plan,
-        holder: SnapshotHolder,
+        entities: Sequence[Any],
+        snapshot: int,
+        resumed: bool,
     ) -> None:
-        """All nodes, then all relationships: self and circular references need no order."""
-        readers: list[Reader] = []
-        ping = asyncio.create_task(self._keep_alive(holder))
-        try:
-            for _ in range(max(1, record.parallel)):
-                readers.append(await source.reader(holder.snapshot_id))
-            self._explain(plan.relationships, "waits for all nodes")
-            for entities in (plan.nodes, plan.relationships):
-                await self._move(record, target, entities, readers)
-        finally:
-            ping.cancel()
-            await asyncio.gather(ping, return_exceptions=True)
-            for reader in readers:
-                await reader.close()
-
-    async def _keep_alive(self, holder: SnapshotHolder) -> None:
-        """A quiet session may be cut by a firewall; the snapshot is worth a word now and then."""
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            try:
-                await holder.fetch("SELECT 1")
-            except GeodeTuiError as error:
-                self._tell("warning", f"the snapshot's session is lost: {error.what}")
-                return
-
-    async def _move(
-        self,
-        record: RunRecord,
-        target: Target,
-        entities: Sequence[Entity],
-        readers: Sequence[Reader],
-    ) -> None:
-        """Give the entities to the workers, the biggest first; one's error stops them all."""
-        left = [e for e in entities if self._progress.meter(e.id).state != "done"]
-        self._explain(left, "waits for a worker")
-        queue = iter(left)
-
-        async def work(reader: Reader, name: str) -> None:
-            try:
-                for entity in queue:
-                    if self._stop.is_set():
-                        raise StopRequested
-                    await self._move_one(record, target, entity, reader, name)
-            except BaseException:
-                self._stop.set()
-                raise
-            finally:
-                self._progress.worker(name, "")
-
-        work_of_all = [work(reader, chr(65 + n)) for n, reader in enumerate(readers)]
-        # No worker is cancelled: a batch in flight ends before the target is closed.
-        ended = await asyncio.shield(asyncio.gather(*work_of_all, return_exceptions=True))
-        errors = [error for error in ended if isinstance(error, BaseException)]
-        errors.sort(key=lambda error: isinstance(error, StopRequested))
-        if errors:
-            raise errors[0]
-
-    async def _move_one(
-        self, record: RunRecord, target: Target, entity: Entity, reader: Reader, worker: str
-    ) -> None:
-        meter = self._progress.meter(entity.id)
-        meter.reason = ""
+        """All waves, each with its own ledger before the next may begin."""
+        pace = Pace(record.parallel, record.batch_rows)
         work = Backfill(
-            entity,
-            record.number,
-            record.uid,
+            record,
             self._journal,
+            origin,
             target,
             self._progress,
+            pace,
             self._stop,
-            record.batch_rows or BATCH_ROWS,
-            worker,
+            self._tell,
+            snapshot,
         )
+        self._work = work
+        knobs = self._journal.control.knobs(record.number)
+        work.ask(knobs)
+        async with self._governed(pace, origin):
+            if resumed:
+                await work.restart_unkeyed(entities, entities)
+            if not self._waves:
+                await work.run(entities, entities)
+                return
+            for wave in self._waves:
+                await self._wave(record, work, wave, entities, target)
+
+    async def _wave(
+        self,
+        record: RunRecord,
+        work: Backfill,
+        wave: Wave,
+        entities: Sequence[Any],
+        target: Target,
+    ) -> None:
+        """Move one wave and take its ledger: the gate to the next."""
+        self._progress.wave = wave.name
+        self._checkpoint(f"wave {wave.name}", "backfill", wave.name)
+        begun = [entity for entity in entities if self._is_up_to(entity.id, wave)]
+        await work.run(begun, entities)
+        some = [entity for entity in begun if entity.id in wave.rules]
+        ledger = await self._ledger(record, work.origin, target, some)
+        self._journal.set_wave_ledger(record.number, wave.name, ledger)
+        wrong = [entry for entry in ledger.entries if not entry.balanced]
+        if wrong:
+            raise GeodeTuiError(
+                f"the gate of wave {wave.name} is shut: {wrong[0].id}: {wrong[0].verdict}",
+                f"{len(wrong)} of {len(ledger.entries)} entries of its ledger differ",
+                f"mend it, then: geode-tui resume {record.number}",
+            )
+        self._tell("info", f"wave {wave.name}: the ledger balances, its gate is open")
+        if wave.name == record.last_wave and wave is not self._waves[-1]:
+            raise RunStopped(
+                f"wave {wave.name} is done",
+                f"run {record.number} was asked to stop after it",
+                f"go on with: geode-tui resume {record.number} --wave NEXT (or without --wave:"
+                " to the end)",
+            )
+
+    def _is_up_to(self, entity: str, wave: Wave) -> bool:
+        """Whether an entity is of a wave or of one before it."""
+        upto = self._waves[: self._waves.index(wave) + 1]
+        return any(entity in one.rules for one in upto)
+
+    @contextlib.asynccontextmanager
+    async def _governed(self, pace: Pace, origin: Origin) -> AsyncIterator[None]:
+        """Let the governor watch the source while rows are moved."""
+        probe = origin.load_probe()
+        if probe is None:
+            yield
+            return
+        governor = Governor(pace, probe.read, tell=lambda text: self._tell("warning", text))
+        self._governor = governor
+        watching = asyncio.create_task(governor.watch())
         try:
-            mend = "change the rule and begin anew; or mend the row, then: geode-tui resume"
-            with entity.named_in_errors(mend):
-                await work.run_with(reader)
-        except StopRequested:
-            meter.state, meter.reason = "stopped", "stopped on request"
-            self._journal.set_entity(record.number, entity.id, "stopped", meter.reason)
-            raise
-        except GeodeTuiError as error:
-            meter.state, meter.reason = "failed", error.what
-            self._journal.set_entity(record.number, entity.id, "failed", error.what)
-            raise
-        meter.estimate, meter.exact = meter.rows + meter.dead + meter.orphans, True
-        left_out = "".join(
-            f", {count:,} {noun}"
-            for count, noun in ((meter.dead, "dead letters"), (meter.orphans, "orphans"))
-            if count
-        )
-        level: Level = "warning" if left_out else "info"
-        self._tell(level, f"{entity.id} done: {meter.rows:,} rows{left_out}", entity.id)
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await probe.close()
 
     async def _verify(
-        self, record: RunRecord, target: Target, plan: Plan, holder: SnapshotHolder
+        self, record: RunRecord, origin: Origin, target: Target, entities: Sequence[Any]
     ) -> Ledger:
-        left_out = {e.id: LeftOut(e.dead, e.orphans) for e in self._journal.entities(record.number)}
-
-        def show(entity: str) -> None:
-            self._progress.worker("V", f"comparing {entity}")
-            if self._stop.is_set():
-                raise StopRequested
-
-        ledger = await take_ledger(
-            holder, target, plan.entities, left_out, holder.fence, progress=show
-        )
-        self._progress.worker("V", "")
+        ledger = await self._ledger(record, origin, target, entities)
         self.ledger = ledger
         self._journal.set_ledger(record.number, ledger)
         wrong = [entry for entry in ledger.entries if not entry.balanced]
@@ -347,15 +400,62 @@ class Engine:
             self._tell("info", f"the ledger balances: {len(ledger.entries)} entries")
         return ledger
 
-    # -- the steps between --------------------------------------------------------------------
+    async def _ledger(
+        self, record: RunRecord, origin: Origin, target: Target, entities: Sequence[Any]
+    ) -> Ledger:
+        left_out = {
+            e.id: LeftOut(e.dead, e.orphans) for e in self._journal.chunks.entities(record.number)
+        }
+        before = self._journal.run(record.number).options.get("before", {})
 
-    def _same_source(self, record: RunRecord, source: Source) -> None:
-        if record.source_identity and record.source_identity != source.identity:
-            raise UsageError(
-                f"run {record.number} read another database",
-                f"it read {record.source_identity}, this is {source.identity}",
-                "resume with the same --source, or begin a new run",
-            )
+        def show(entity: str) -> None:
+            self._progress.worker("V", f"comparing {entity}")
+            if self._stop.is_set():
+                raise StopRequested
+
+        try:
+            return await origin.ledger(target, entities, left_out, before, show)
+        finally:
+            self._progress.worker("V", "")
+
+    async def _keep_telling(self, number: int) -> None:
+        """Take what other terminals ask, and let them see where the run stands."""
+        since_tell = since_mark = 0.0
+        while True:
+            try:
+                self._take_knobs(number)
+                self._show_pace()
+                if since_tell >= TELL_SECONDS:
+                    since_tell = 0.0
+                    await asyncio.to_thread(self._journal.live.tell, number, self.snapshot())
+                if since_mark >= MARK_SECONDS:
+                    since_mark = 0.0
+                    now = self.snapshot()
+                    await asyncio.to_thread(
+                        self._journal.live.mark, number, now.rows_written, now.rate, now.pace
+                    )
+            except GeodeTuiError:
+                pass  # a full disk of the journal shows where it matters
+            await asyncio.sleep(POLL_SECONDS)
+            since_tell += POLL_SECONDS
+            since_mark += POLL_SECONDS
+
+    def _take_knobs(self, number: int) -> None:
+        knobs = self._journal.control.knobs(number)
+        if knobs.stop:
+            self._stop.set()
+        if self._work is not None and knobs != self._knobs:
+            self._knobs = knobs
+            self._work.ask(knobs)
+
+    def _show_pace(self) -> None:
+        if self._work is not None:
+            self._progress.pace = self._work.pace.reason
+            self._progress.knobs = self._work.pace.knobs()
+        if self._governor is not None:
+            self._progress.source_load = self._governor.shown()
+
+    # -- the steps between --------------------------------------------------------------------
 
     def _judge(self, record: RunRecord, findings: Sequence[Finding]) -> None:
         self._journal.set_findings(record.number, findings)
@@ -369,51 +469,13 @@ class Engine:
             more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
             raise GeodeTuiError(f"{first.subject}: {first.message}{more}", "", first.next_step)
 
-    def _show(self, record: RunRecord, plan: Plan) -> None:
-        described = [(e.id, e.kind, e.estimate) for e in plan.entities]
-        self._journal.add_entities(record.number, described)
-        known = {e.id: e for e in self._journal.entities(record.number)}
-        for entity in plan.entities:
-            old = known[entity.id]
-            done = old.state == "done"
-            self._progress.add(
-                Meter(
-                    entity.id,
-                    entity.kind,
-                    old.rows + old.dead + old.orphans if done else entity.estimate,
-                    done,
-                    "done" if done else "waiting",
-                    "" if done else "waits for prepare",
-                    old.rows,
-                    old.dead,
-                    old.orphans,
-                    old.chunks,
-                )
-            )
-
-    def _explain(self, entities: Sequence[Entity], reason: str) -> None:
+    def _show(self, record: RunRecord, entities: Sequence[Any]) -> None:
+        wave_of = {rule: wave.name for wave in self._waves for rule in wave.rules}
+        described = [(e.id, e.kind, e.estimate, wave_of.get(e.id, "")) for e in entities]
+        self._journal.chunks.add_entities(record.number, described)
+        known = {e.id: e for e in self._journal.chunks.entities(record.number)}
         for entity in entities:
-            meter = self._progress.meter(entity.id)
-            if meter.state == "waiting":
-                meter.reason = reason
-
-    async def _restart_keyless(self, record: RunRecord, target: Target, plan: Plan) -> None:
-        """Rows without a key have other places in a new snapshot: read their tables again."""
-        keyless = [e for e in plan.nodes if not e.extract.keyed]
-        dependent = [e for e in plan.relationships if _by_place(e)]
-        if all(self._progress.meter(e.id).state == "done" for e in (*keyless, *dependent)):
-            return
-        for entity in (*dependent, *keyless):
-            if self._journal.last_chunks(record.number, entity.id) == (None, None):
-                continue
-            self._tell("warning", f"{entity.id} has no key: it is read again from its start")
-            shape = entity.shape
-            if isinstance(shape, RelationshipShape):
-                await asyncio.to_thread(target.delete_relationships, shape, record.uid)
-            else:
-                await asyncio.to_thread(target.delete_nodes, shape, record.uid)
-            self._journal.forget_entity(record.number, entity.id)
-            self._progress.add(Meter(entity.id, entity.kind, entity.estimate))
+            self._progress.add(_meter(entity, known[entity.id]))
 
     @contextlib.contextmanager
     def _phase(self, name: Phase) -> Iterator[None]:
@@ -449,46 +511,76 @@ class Engine:
         self._progress.end(state, error)
 
 
-_NEW_SNAPSHOT = (
-    "resumed on a new snapshot: rows changed since the first one in parts already copied are not"
-    " copied again; the ledger tells"
-)
+def _in_waves(record: RunRecord) -> bool:
+    return record.strategy == "incremental"
 
 
-def _place(record: RunRecord) -> str:
-    return f"{record.target}#{record.graph}" if record.graph else record.target
+def _meter(entity: Any, old: EntityRecord) -> Meter:
+    done = old.state == "done"
+    return Meter(
+        entity.id,
+        entity.kind,
+        old.moved if done else entity.estimate,
+        done,
+        "done" if done else "waiting",
+        "" if done else "waits for prepare",
+        old.rows,
+        old.dead,
+        old.orphans,
+        old.chunks,
+        old.planned,
+        old.bytes,
+        old.retries,
+        old.wave,
+    )
 
 
-def _by_place(entity: Entity) -> bool:
-    """Whether a relationship, or one of its ends, is known by a row's place only."""
-    shape = entity.shape
-    assert isinstance(shape, RelationshipShape)
-    keys = (shape.key, shape.start.key, shape.end.key)
-    return not entity.extract.keyed or any(key == (ROW,) for key in keys)
+def _require_resumable(record: RunRecord) -> None:
+    number = record.number
+    if record.state == "running":
+        raise UsageError(f"run {number} is running", "", "geode-tui status --follow")
+    if record.state == "rolling back":
+        raise UsageError(
+            f"run {number} is being rolled back", "", f"end that first: geode-tui rollback {number}"
+        )
+    if not record.resumable:
+        raise UsageError(
+            f"run {number} is {record.state}: there is nothing to resume",
+            "",
+            "geode-tui validate compares source and graph again",
+        )
+    if record.format != RUN_FORMAT:
+        raise UsageError(
+            f"run {number} was begun by geode-tui {record.version}, which cut no chunks",
+            "this version cannot go on with it",
+            "begin anew on another target",
+        )
 
 
-def _require_empty(target: Target, plan: Plan) -> None:
-    """Refuse a graph that already holds nodes of our labels: nobody could tell them apart."""
-    for entity in plan.nodes:
-        assert isinstance(entity.shape, NodeShape)
-        there = target.count_nodes(entity.shape)
-        if there:
+def _require_empty(target: Target, entities: Sequence[Any], before: Mapping[str, int]) -> None:
+    """Refuse a graph that already holds nodes of our labels, unless somebody wants that."""
+    for entity in entities:
+        there = before.get(entity.id, 0)
+        if there and isinstance(entity.shape, NodeShape):
             raise UsageError(
                 f"{target.place} already holds {there:,} {entity.shape.label} nodes",
                 "a run needs a graph without nodes of the mapping's labels",
-                "name another --target or --graph, or remove the file",
+                "name another --target or --graph; or, to write beside them: --into-existing",
             )
 
 
-def _require_whole(target: Target, plan: Plan, done: dict[str, int]) -> None:
+def _require_whole(
+    target: Target, entities: Sequence[Any], done: Mapping[str, EntityRecord]
+) -> None:
     """Refuse to go on with a graph that is not the one we wrote: it would stay in pieces."""
-    for entity in plan.nodes:
-        assert isinstance(entity.shape, NodeShape)
-        there, written = target.count_nodes(entity.shape), done.get(entity.id, 0)
-        if there < written:
+    for entity in entities:
+        if not isinstance(entity.shape, NodeShape):
+            continue
+        there, known = target.count_nodes(entity.shape), done[entity.id]
+        if there < known.rows + known.before:
             raise UsageError(
                 f"{target.place} holds {there:,} {entity.shape.label} nodes, the run wrote"
-                f" {written:,}",
+                f" {known.rows:,}",
                 "the graph was removed or changed since the run stopped",
                 "put the graph back, or begin a new run on another target",
             )

@@ -16,7 +16,9 @@ PhaseState = Literal["waiting", "running", "done", "failed", "stopped"]
 EntityState = Literal["waiting", "reading", "writing", "done", "failed", "stopped"]
 EntityKind = Literal["node", "relationship"]
 Level = Literal["info", "warning", "error"]
-RunState = Literal["new", "running", "stopped", "failed", "done", "differs"]
+RunState = Literal[
+    "new", "running", "stopped", "failed", "done", "differs", "rolling back", "rolled back"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class EntityProgress:
     `rows_estimated` is None where nobody knows; it is the source's estimate unless
     `estimate_exact`. `rate` is rows a second over the last ten seconds; `eta_seconds` None where
     there is nothing to base it on. `reason` says in words what a waiting entity waits for or why
-    it failed.
+    it failed. `chunks_planned` is None before the table is cut into chunks; `bytes` are those
+    read from the source; `average_rate` is rows a second while it was being moved.
     """
 
     id: str
@@ -43,6 +46,10 @@ class EntityProgress:
     dead: int
     orphans: int
     reason: str = ""
+    chunks_planned: int | None = None
+    bytes: int = 0
+    average_rate: float = 0.0
+    wave: str = ""
 
     @property
     def share(self) -> float | None:
@@ -67,7 +74,12 @@ class PhaseProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """All counters of a run at a moment."""
+    """All counters of a run at a moment.
+
+    `workers` says what each worker does or waits for. `pace` is why the run is slower than it
+    could be (paused, throttled, the governor's reason), empty at full speed; `knobs` are the live
+    settings and `source_load` what the source says of itself, as names and texts to show.
+    """
 
     run: int
     state: RunState
@@ -81,6 +93,11 @@ class RunSnapshot:
     snapshot_age: float | None
     workers: tuple[str, ...]
     error: str = ""
+    pace: str = ""
+    knobs: tuple[tuple[str, str], ...] = ()
+    source_load: tuple[tuple[str, str], ...] = ()
+    average_rate: float = 0.0
+    wave: str = ""
 
     @property
     def phase(self) -> PhaseProgress:

@@ -8,63 +8,37 @@ range of keys, in a way that finds what is there already.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import hashlib
 import json
-import os
 import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, Literal, cast
 
 from geode_tui import __version__
-from geode_tui.errors import GeodeTuiError, UsageError, redact
+from geode_tui.errors import UsageError, redact
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.file import dump, mapping_hash, parse
 from geode_tui.mapping.model import Mapping
+from geode_tui.migration.audit import Audit
+from geode_tui.migration.checkpoints import Checkpoints
+from geode_tui.migration.chunks import Chunks
+from geode_tui.migration.control import Control
+from geode_tui.migration.dead_letters import DeadLetters
 from geode_tui.migration.events import PHASES, Event, Phase, PhaseProgress, PhaseState, RunState
-from geode_tui.paths import journal_file
+from geode_tui.migration.live import Live
+from geode_tui.migration.locks import Locks
+from geode_tui.migration.store import Store
 from geode_tui.validation.ledger import Difference, Entry, Ledger
 
-FORMAT = 1
+RUN_FORMAT = 2
+"""Runs of format 1 wrote no steps on what they made and cut no chunks: they cannot go on."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS run (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
-  source_dsn TEXT NOT NULL, source TEXT NOT NULL, source_identity TEXT NOT NULL DEFAULT '',
-  target TEXT NOT NULL, graph TEXT NOT NULL, schemas TEXT NOT NULL, label TEXT NOT NULL,
-  mapping TEXT NOT NULL, mapping_hash TEXT NOT NULL, parallel INTEGER NOT NULL,
-  batch_rows INTEGER, started REAL NOT NULL, ended REAL, error TEXT NOT NULL DEFAULT '',
-  fence TEXT NOT NULL DEFAULT '', version TEXT NOT NULL, ledger TEXT);
-CREATE TABLE IF NOT EXISTS phase (
-  run INTEGER NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
-  started REAL, ended REAL, PRIMARY KEY (run, name));
-CREATE TABLE IF NOT EXISTS entity (
-  run INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
-  estimate INTEGER, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
-  rows INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,
-  orphans INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (run, id));
-CREATE TABLE IF NOT EXISTS chunk (
-  run INTEGER NOT NULL, entity TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
-  low TEXT, high TEXT, rows INTEGER, dead INTEGER, orphans INTEGER, started REAL, ended REAL,
-  PRIMARY KEY (run, entity, number));
-CREATE TABLE IF NOT EXISTS dead_letter (
-  id INTEGER PRIMARY KEY, run INTEGER NOT NULL, entity TEXT NOT NULL, chunk INTEGER NOT NULL,
-  key TEXT NOT NULL, error_class TEXT NOT NULL, reason TEXT NOT NULL, row_values TEXT NOT NULL,
-  at REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS dead_letter_run ON dead_letter (run, entity, chunk);
-CREATE TABLE IF NOT EXISTS finding (
-  run INTEGER NOT NULL, position INTEGER NOT NULL, finding TEXT NOT NULL,
-  PRIMARY KEY (run, position));
-CREATE TABLE IF NOT EXISTS event (
-  id INTEGER PRIMARY KEY, run INTEGER NOT NULL, at REAL NOT NULL, level TEXT NOT NULL,
-  message TEXT NOT NULL, entity TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS event_run ON event (run);
-"""
+RunKind = Literal["migrate", "export", "import", "schema"]
+Strategy = Literal["big-bang", "incremental"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +63,25 @@ class RunRecord:
     error: str
     fence: str
     version: str
+    kind: RunKind = "migrate"
+    strategy: Strategy = "big-bang"
+    last_wave: str = ""
+    dead_limit: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+    snapshots: int = 0
+    rollback_to: int | None = None
+    format: int = RUN_FORMAT
 
     @property
     def resumable(self) -> bool:
         """Whether `resume` can go on with it."""
         return self.state in ("stopped", "failed")
 
-
-@dataclass(frozen=True, slots=True)
-class EntityRecord:
-    """An entity's counters as journaled, in rows."""
-
-    id: str
-    kind: str
-    estimate: int | None
-    state: str
-    reason: str
-    rows: int
-    dead: int
-    orphans: int
-    chunks: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRecord:
-    """A chunk: the cursor before its first row (None: the beginning) and at its last."""
-
-    number: int
-    low: tuple[str, ...] | None
-    high: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A row that is not in the graph, with the reason; `values` is its JSON text."""
-
-    entity: str
-    key: str
-    error_class: str
-    reason: str
-    values: str
+    @property
+    def place(self) -> str:
+        """The target with the graph's name, for a person."""
+        return f"{self.target}#{self.graph}" if self.graph else self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,56 +97,46 @@ class NewRun:
     mapping: Mapping
     parallel: int
     batch_rows: int | None
+    kind: RunKind = "migrate"
+    strategy: Strategy = "big-bang"
+    last_wave: str = ""
+    dead_limit: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class Journal:
-    """The journal's file; one object for one thread at a time."""
+    """The journal's file, and the rooms in it; safe for several threads.
+
+    Runs, their phases, happenings, findings and ledgers are here; `chunks`, `dead_letters`,
+    `audit`, `control`, `checkpoints`, `live` and `locks` are rooms of their own.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or journal_file()
-        self._lock = threading.RLock()
-        try:
-            self._db = sqlite3.connect(
-                self.path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            os.chmod(self.path, 0o600)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._migrate()
-        except (sqlite3.Error, OSError) as error:
-            raise UsageError(
-                f"cannot open the journal {self.path}",
-                str(error),
-                "check the disk and the rights of its folder, or set XDG_STATE_HOME",
-            ) from error
-
-    def _migrate(self) -> None:
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found > FORMAT:
-            raise UsageError(
-                f"the journal {self.path} is of a newer geode-tui (format {found})",
-                f"this one knows format {FORMAT}",
-                "upgrade geode-tui",
-            )
-        if found < FORMAT:  # a look at the journal must not wait for a run that writes
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {FORMAT}")
+        self.store = Store(path)
+        self.path = self.store.path
+        self.chunks = Chunks(self.store)
+        self.dead_letters = DeadLetters(self.store)
+        self.audit = Audit(self.store)
+        self.control = Control(self.store)
+        self.checkpoints = Checkpoints(self.store)
+        self.live = Live(self.store)
+        self.locks = Locks(self.path.with_name("locks"))
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.store.close()
 
     # -- runs ---------------------------------------------------------------------------------
 
     def begin(self, new: NewRun) -> RunRecord:
         """Journal a new run and return it."""
         uid = uuid.uuid4().hex[:12]
-        with self._write() as db:
+        with self.store.write() as db:
             cursor = db.execute(
                 "INSERT INTO run (uid, state, source_dsn, source, target, graph, schemas, label,"
-                " mapping, mapping_hash, parallel, batch_rows, started, version)"
-                " VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " mapping, mapping_hash, parallel, batch_rows, started, version, kind, strategy,"
+                " last_wave, dead_limit, options, format)"
+                " VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     uid,
                     new.source_dsn,
@@ -208,9 +151,18 @@ class Journal:
                     new.batch_rows,
                     time.time(),
                     __version__,
+                    new.kind,
+                    new.strategy,
+                    new.last_wave,
+                    new.dead_limit,
+                    json.dumps(new.options),
+                    RUN_FORMAT,
                 ),
             )
             number = cast(int, cursor.lastrowid)
+            what = {"target": new.target, "graph": new.graph, "source": new.source}
+            what |= {"mapping": mapping_hash(new.mapping), "strategy": new.strategy}
+            self.audit.add(number, f"{new.kind} begun", None, what)
             db.executemany(
                 "INSERT INTO phase (run, name, state, reason) VALUES (?, ?, 'waiting', '')",
                 [(number, name) for name in PHASES],
@@ -219,24 +171,23 @@ class Journal:
 
     def run(self, number: int) -> RunRecord:
         """The run of that number. Raises UsageError when there is none."""
-        row = self._one("SELECT * FROM run WHERE number = ?", number)
+        row = self.store.one("SELECT * FROM run WHERE number = ?", number)
         if row is None:
             raise UsageError(f"no run {number}", "", "list them with: geode-tui runs")
         return self._run_record(row)
 
     def runs(self) -> list[RunRecord]:
         """All runs, the newest first."""
-        return [self._run_record(row) for row in self._all("SELECT * FROM run ORDER BY 1 DESC")]
-
-    def has_written(self, number: int) -> bool:
-        """Whether a run has begun to write a chunk."""
-        return self._one("SELECT 1 FROM chunk WHERE run = ? LIMIT 1", number) is not None
+        return [
+            self._run_record(row) for row in self.store.all("SELECT * FROM run ORDER BY 1 DESC")
+        ]
 
     def unfinished(self, target: str, graph: str) -> RunRecord | None:
         """The newest run that wrote to a target, if it stopped before its end."""
-        row = self._one(
+        row = self.store.one(
             "SELECT * FROM run WHERE target = ? AND graph = ? AND EXISTS"
-            " (SELECT 1 FROM chunk WHERE chunk.run = run.number) ORDER BY number DESC LIMIT 1",
+            " (SELECT 1 FROM chunk WHERE chunk.run = run.number AND chunk.state <> 'planned')"
+            " ORDER BY number DESC LIMIT 1",
             target,
             graph,
         )
@@ -245,7 +196,7 @@ class Journal:
 
     def newest(self, target: str, graph: str) -> RunRecord | None:
         """The newest run on a target, or None."""
-        row = self._one(
+        row = self.store.one(
             "SELECT * FROM run WHERE target = ? AND graph = ? ORDER BY number DESC LIMIT 1",
             target,
             graph,
@@ -254,52 +205,77 @@ class Journal:
 
     def mapping(self, number: int) -> Mapping:
         """The mapping that a run goes by."""
-        row = self._one("SELECT mapping FROM run WHERE number = ?", number)
+        row = self.store.one("SELECT mapping FROM run WHERE number = ?", number)
         if row is None:
             raise UsageError(f"no run {number}", "", "list them with: geode-tui runs")
         return parse(row["mapping"], f"mapping of run {number}").mapping
 
-    def set_source(self, number: int, identity: str, fence: str) -> None:
-        """Journal which database a run reads, and the snapshot it reads now."""
-        self._run_update(number, source_identity=identity, fence=fence)
+    def change(self, number: int, **fields: Any) -> RunRecord:
+        """Change fields of a run (`last_wave`, `dead_limit`, `options`), with an audit entry."""
+        plain = {n: json.dumps(v) if n == "options" else v for n, v in fields.items()}
+        with self.store.write():
+            before = self.run(number)
+            self._run_update(number, **plain)
+            told = {n: v for n, v in fields.items() if n != "options"}
+            if told:
+                self.audit.add(number, "changed", {n: getattr(before, n) for n in told}, told)
+        return self.run(number)
+
+    def set_source(self, number: int, identity: str) -> None:
+        """Journal which source a run reads."""
+        self._run_update(number, source_identity=identity)
+
+    def set_snapshot(self, number: int, fence: str) -> int:
+        """Journal the snapshot that a run reads from now on, and return its number."""
+        with self.store.write() as db:
+            row = db.execute(
+                "UPDATE run SET fence = ?, snapshots = snapshots + 1 WHERE number = ?"
+                " RETURNING snapshots",
+                (fence, number),
+            ).fetchone()
+            self.audit.add(number, "snapshot", None, {"number": row[0], "fence": fence})
+            return int(row[0])
 
     def set_state(self, number: int, state: RunState, error: str = "") -> None:
         """Journal a run's state; an end has a time."""
         ended = None if state == "running" else time.time()
-        self._run_update(number, state=state, error=redact(error), ended=ended)
+        with self.store.write() as db:
+            old = db.execute("SELECT state FROM run WHERE number = ?", (number,)).fetchone()
+            self._run_update(number, state=state, error=redact(error), ended=ended)
+            self.audit.add(number, "state", old["state"], state)
 
     def _run_update(self, number: int, **fields: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in fields)
-        with self._write() as db:
+        with self.store.write() as db:
             db.execute(f"UPDATE run SET {names} WHERE number = ?", (*fields.values(), number))
 
     def _run_record(self, row: sqlite3.Row) -> RunRecord:
-        state = row["state"]
-        if state == "running" and not _is_held(self._lock_path(row["number"])):
-            state = "stopped"  # its process is gone without a word
-        names = RunRecord.__dataclass_fields__
-        fields = {name: row[name] for name in names if name not in ("state", "schemas")}
-        return RunRecord(state=state, schemas=tuple(json.loads(row["schemas"])), **fields)
+        fields = {name: row[name] for name in RunRecord.__dataclass_fields__}
+        if fields["state"] == "running" and not self.locks.held(f"run-{row['number']}"):
+            fields["state"] = "stopped"  # its process is gone without a word
+        fields["schemas"] = tuple(json.loads(row["schemas"]))
+        fields["options"] = json.loads(row["options"])
+        return RunRecord(**fields)
 
     @contextlib.contextmanager
-    def hold(self, number: int) -> Iterator[None]:
-        """Hold a run: no second process may drive it. The kernel lets go when we die.
+    def hold(self, record: RunRecord) -> Iterator[None]:
+        """Hold a run and its target: no second process may drive the one or write the other.
 
-        Raises UsageError when another process holds it.
+        The kernel lets go when we die. Raises UsageError when another process holds one.
         """
-        with open(self._lock_path(number), "w") as file:
-            if not _locked(file):
-                raise UsageError(
-                    f"run {number} is being driven by another process",
-                    "",
-                    "watch it with: geode-tui status --follow",
-                )
+        watch = "watch it with: geode-tui status --follow"
+        driven = f"run {record.number} is being driven by another process"
+        written = f"another run writes to {record.place}"
+        with (
+            self.locks.hold(f"run-{record.number}", driven, watch),
+            self.locks.hold(self.target_lock(record.target, record.graph), written, watch),
+        ):
             yield
 
-    def _lock_path(self, number: int) -> Path:
-        folder = self.path.with_name("locks")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder / f"run-{number}"
+    def target_lock(self, target: str, graph: str) -> str:
+        """The name of the lock that whoever writes to a target holds."""
+        place = target if "://" in target else str(Path(target).absolute())
+        return "target-" + hashlib.sha256(f"{place}\n{graph}".encode()).hexdigest()[:16]
 
     # -- phases and events --------------------------------------------------------------------
 
@@ -307,7 +283,7 @@ class Journal:
         """Journal a phase's state; the first `running` is its start, an end has a time."""
         now = time.time()
         ended = None if state in ("running", "waiting") else now
-        with self._write() as db:
+        with self.store.write() as db:
             db.execute(
                 "UPDATE phase SET state = ?, reason = ?, ended = ?,"
                 " started = coalesce(started, ?) WHERE run = ? AND name = ?",
@@ -316,7 +292,7 @@ class Journal:
 
     def phases(self, number: int) -> tuple[PhaseProgress, ...]:
         """All phases of a run, in order."""
-        rows = self._all("SELECT * FROM phase WHERE run = ?", number)
+        rows = self.store.all("SELECT * FROM phase WHERE run = ?", number)
         found = {row["name"]: row for row in rows}
         return tuple(
             PhaseProgress(name, row["state"], row["reason"], row["started"], row["ended"])
@@ -326,7 +302,7 @@ class Journal:
 
     def add_event(self, number: int, event: Event) -> None:
         """Journal a happening."""
-        with self._write() as db:
+        with self.store.write() as db:
             db.execute(
                 "INSERT INTO event (run, at, level, message, entity) VALUES (?, ?, ?, ?, ?)",
                 (number, event.at, event.level, redact(event.message), event.entity),
@@ -334,128 +310,30 @@ class Journal:
 
     def events(self, number: int) -> list[Event]:
         """All happenings of a run, the oldest first."""
-        rows = self._all("SELECT * FROM event WHERE run = ? ORDER BY id", number)
+        rows = self.store.all("SELECT * FROM event WHERE run = ? ORDER BY id", number)
         return [Event(r["at"], r["level"], r["message"], r["entity"]) for r in rows]
 
-    # -- entities and chunks ------------------------------------------------------------------
+    def events_after(
+        self, number: int, last: int = 0, limit: int = 5_000
+    ) -> tuple[list[Event], int]:
+        """The newest happenings of a run after the one numbered `last`, and the number of the last.
 
-    def add_entities(self, number: int, entities: Sequence[tuple[str, str, int | None]]) -> None:
-        """Journal the entities of a run (id, kind, estimate); those known already stay."""
-        with self._write() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO entity (run, position, id, kind, estimate, state)"
-                " VALUES (?, ?, ?, ?, ?, 'waiting')",
-                [(number, n, *entity) for n, entity in enumerate(entities)],
-            )
-
-    def entities(self, number: int) -> list[EntityRecord]:
-        """All entities of a run, in its order."""
-        rows = self._all("SELECT * FROM entity WHERE run = ? ORDER BY position", number)
-        names = EntityRecord.__dataclass_fields__
-        return [EntityRecord(**{name: row[name] for name in names}) for row in rows]
-
-    def set_entity(self, number: int, entity: str, state: str, reason: str = "") -> None:
-        """Journal an entity's state."""
-        with self._write() as db:
-            db.execute(
-                "UPDATE entity SET state = ?, reason = ? WHERE run = ? AND id = ?",
-                (state, redact(reason), number, entity),
-            )
-
-    def last_chunks(
-        self, number: int, entity: str
-    ) -> tuple[ChunkRecord | None, ChunkRecord | None]:
-        """An entity's last finished chunk, and the one that was started and not finished."""
-        sql = (
-            "SELECT number, low, high FROM chunk WHERE run = ? AND entity = ? AND state = ?"
-            " ORDER BY number DESC LIMIT 1"
+        The oldest first, at most `limit`.
+        """
+        rows = self.store.all(
+            "SELECT * FROM event WHERE run = ? AND id > ? ORDER BY id DESC LIMIT ?",
+            number,
+            last,
+            limit,
         )
-        done = self._one(sql, number, entity, "done")
-        started = self._one(sql, number, entity, "started")
-        return _chunk_record(done), _chunk_record(started)
-
-    def start_chunk(self, number: int, entity: str, chunk: ChunkRecord) -> None:
-        """Journal that a chunk is about to be written; forget what an earlier try left."""
-        with self._write() as db:
-            db.execute(
-                "DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?",
-                (number, entity, chunk.number),
-            )
-            db.execute(
-                "INSERT OR REPLACE INTO chunk (run, entity, number, state, low, high, started)"
-                " VALUES (?, ?, ?, 'started', ?, ?, ?)",
-                (
-                    number,
-                    entity,
-                    chunk.number,
-                    json.dumps(chunk.low),
-                    json.dumps(chunk.high),
-                    time.time(),
-                ),
-            )
-
-    def finish_chunk(
-        self, number: int, entity: str, chunk: int, rows: int, letters: Sequence[DeadLetter]
-    ) -> None:
-        """Journal what became of a chunk's rows, in one transaction with its dead letters."""
-        orphans = sum(letter.error_class == "orphan" for letter in letters)
-        dead = len(letters) - orphans
-        now = time.time()
-        with self._write() as db:
-            db.executemany(
-                "INSERT INTO dead_letter (run, entity, chunk, key, error_class, reason,"
-                " row_values, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        number,
-                        letter.entity,
-                        chunk,
-                        letter.key,
-                        letter.error_class,
-                        letter.reason,
-                        letter.values,
-                        now,
-                    )
-                    for letter in letters
-                ],
-            )
-            db.execute(
-                "UPDATE chunk SET state = 'done', rows = ?, dead = ?, orphans = ?, ended = ?"
-                " WHERE run = ? AND entity = ? AND number = ?",
-                (rows, dead, orphans, now, number, entity, chunk),
-            )
-            db.execute(
-                "UPDATE entity SET rows = rows + ?, dead = dead + ?, orphans = orphans + ?,"
-                " chunks = chunks + 1 WHERE run = ? AND id = ?",
-                (rows, dead, orphans, number, entity),
-            )
-
-    def forget_entity(self, number: int, entity: str) -> None:
-        """Forget all chunks of an entity: it is read again from its beginning."""
-        with self._write() as db:
-            for table in ("chunk", "dead_letter"):
-                db.execute(f"DELETE FROM {table} WHERE run = ? AND entity = ?", (number, entity))
-            db.execute(
-                "UPDATE entity SET state = 'waiting', reason = '', rows = 0, dead = 0,"
-                " orphans = 0, chunks = 0 WHERE run = ? AND id = ?",
-                (number, entity),
-            )
-
-    def dead_letters(self, number: int, limit: int = 200) -> list[DeadLetter]:
-        """The first dead letters of a run."""
-        rows = self._all(
-            "SELECT * FROM dead_letter WHERE run = ? ORDER BY id LIMIT ?", number, limit
-        )
-        return [
-            DeadLetter(r["entity"], r["key"], r["error_class"], r["reason"], r["row_values"])
-            for r in rows
-        ]
+        found = [Event(r["at"], r["level"], r["message"], r["entity"]) for r in reversed(rows)]
+        return found, rows[0]["id"] if rows else last
 
     # -- findings and ledger ------------------------------------------------------------------
 
     def set_findings(self, number: int, findings: Sequence[Finding]) -> None:
         """Journal what the assessment found, in place of what it found before."""
-        with self._write() as db:
+        with self.store.write() as db:
             db.execute("DELETE FROM finding WHERE run = ?", (number,))
             db.executemany(
                 "INSERT INTO finding (run, position, finding) VALUES (?, ?, ?)",
@@ -464,8 +342,27 @@ class Journal:
 
     def findings(self, number: int) -> tuple[Finding, ...]:
         """What the assessment of a run found."""
-        rows = self._all("SELECT finding FROM finding WHERE run = ? ORDER BY position", number)
+        rows = self.store.all("SELECT finding FROM finding WHERE run = ? ORDER BY position", number)
         return tuple(Finding(**json.loads(row["finding"])) for row in rows)
+
+    def add_prepared(self, number: int, statement: str) -> None:
+        """Journal a statement that prepared the target, so that a rollback can undo it."""
+        with self.store.write() as db:
+            db.execute(
+                "INSERT INTO prepared (run, position, statement, step)"
+                " SELECT ?, coalesce(max(position), 0) + 1, ?, ? FROM prepared WHERE run = ?",
+                (number, statement, 0, number),
+            )
+
+    def prepared(self, number: int) -> list[str]:
+        """The statements that prepared the target for a run, the oldest first."""
+        rows = self.store.all("SELECT * FROM prepared WHERE run = ? ORDER BY position", number)
+        return [row["statement"] for row in rows]
+
+    def set_wave_ledger(self, number: int, wave: str, ledger: Ledger) -> None:
+        """Journal the ledger of a wave: what its gate saw."""
+        verdict = {"wave": wave, "balanced": ledger.balanced, "entries": len(ledger.entries)}
+        self.audit.add(number, "gate", None, verdict)
 
     def set_ledger(self, number: int, ledger: Ledger) -> None:
         """Journal a run's ledger."""
@@ -473,7 +370,7 @@ class Journal:
 
     def ledger(self, number: int) -> Ledger | None:
         """The ledger of a run, None before it was taken."""
-        row = self._one("SELECT ledger FROM run WHERE number = ?", number)
+        row = self.store.one("SELECT ledger FROM run WHERE number = ?", number)
         if row is None or row["ledger"] is None:
             return None
         document = json.loads(row["ledger"])
@@ -483,64 +380,3 @@ class Journal:
         )
         entries = tuple(Entry(**entry) for entry in document["entries"])
         return Ledger(entries, differences, document["fence"], document["taken"])
-
-    # -- SQLite -------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._lock:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise GeodeTuiError(
-                "the journal cannot be written",
-                f"{self.path}: {error}",
-                "free space on its disk, then: geode-tui resume",
-            ) from error
-
-    def _one(self, sql: str, *arguments: Any) -> sqlite3.Row | None:
-        return next(iter(self._all(sql, *arguments)), None)
-
-    def _all(self, sql: str, *arguments: Any) -> list[sqlite3.Row]:
-        try:
-            with self._lock:
-                return self._db.execute(sql, arguments).fetchall()
-        except sqlite3.Error as error:
-            raise GeodeTuiError("the journal cannot be read", f"{self.path}: {error}") from error
-
-
-def _chunk_record(row: sqlite3.Row | None) -> ChunkRecord | None:
-    if row is None:
-        return None
-    low, high = json.loads(row["low"]), json.loads(row["high"])
-    return ChunkRecord(
-        row["number"], tuple(low) if low is not None else None, tuple(high) if high else None
-    )
-
-
-def _locked(file: IO[str]) -> bool:
-    """Take the lock; a look by `_is_held` may stand in the way for a moment."""
-    for _ in range(20):
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True

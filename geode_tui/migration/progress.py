@@ -25,7 +25,11 @@ RATE_SECONDS = 10.0
 
 @dataclass
 class Meter:
-    """The counters of one entity. Only the engine writes them."""
+    """The counters of one entity. Only the engine writes them.
+
+    `rows`, `dead`, `orphans` and `bytes` are of chunks that are done; what the chunks in flight
+    have written so far is kept apart, because a chunk that breaks is written again.
+    """
 
     id: str
     kind: EntityKind
@@ -37,45 +41,102 @@ class Meter:
     dead: int = 0
     orphans: int = 0
     chunks: int = 0
+    planned: int | None = None
+    bytes: int = 0
     retries: int = 0
+    wave: str = ""
+    began: float | None = None
+    ended: float | None = None
     marks: deque[tuple[float, int]] = field(default_factory=deque)
+    _flying: dict[int, list[int]] = field(default_factory=dict)
+    _since: int = 0
+    _shown: int = 0
+
+    def begin(self, now: float) -> None:
+        """A chunk is about to be moved; the first one starts the clock of the average rate."""
+        if self.began is None:
+            self.began, self._since = now, self.moved
+        self.state, self.reason = "writing", ""
+
+    def fly(self, chunk: int, now: float, rows: int, dead: int, orphans: int, bytes_: int) -> None:
+        """A chunk in flight has written some more."""
+        counts = self._flying.setdefault(chunk, [0, 0, 0, 0])
+        for place, count in enumerate((rows, dead, orphans, bytes_)):
+            counts[place] += count
+        self.mark(now)
+
+    def land(self, chunk: int, rows: int, dead: int, orphans: int, bytes_: int) -> None:
+        """A chunk is done and journaled."""
+        self._flying.pop(chunk, None)
+        self.rows += rows
+        self.dead += dead
+        self.orphans += orphans
+        self.bytes += bytes_
+        self.chunks += 1
+
+    def crash(self, chunk: int) -> None:
+        """A chunk broke: what it wrote is not counted."""
+        self._flying.pop(chunk, None)
+
+    def finish(self, now: float) -> None:
+        """Every row is accounted for."""
+        self.state, self.reason, self.ended = "done", "", now
+        self.estimate, self.exact = self.rows + self.dead + self.orphans, True
+
+    @property
+    def moved(self) -> int:
+        """Rows accounted for so far, those in flight too."""
+        flying = sum(sum(counts[:3]) for counts in list(self._flying.values()))
+        return self.rows + self.dead + self.orphans + flying
 
     def mark(self, now: float) -> None:
         """Note how many rows there are now, for the rate."""
-        self.marks.append((now, self.rows))
+        self.marks.append((now, self.moved))
         while len(self.marks) > 2 and self.marks[1][0] < now - RATE_SECONDS:
             self.marks.popleft()
 
     def progress(self, now: float) -> EntityProgress:
-        """The entity as it stands."""
+        """The entity as it stands; the rows shown never fall while a chunk is written again."""
         rate = self._rate(now)
+        flying = [sum(column) for column in zip(*self._flying.values(), strict=True)] or [0] * 4
+        self._shown = max(self._shown, self.rows + flying[0])
         left = None
         if self.estimate is not None:
-            left = self.estimate - self.rows - self.dead - self.orphans
+            left = self.estimate - self.moved
         active = self.state in ("reading", "writing")
         eta = left / rate if active and rate > 0 and left is not None and left > 0 else None
         return EntityProgress(
             self.id,
             self.kind,
             self.state,
-            self.rows,
+            self._shown,
             self.estimate,
             self.exact,
             rate if active else 0.0,
             eta,
             self.chunks,
             self.retries,
-            self.dead,
-            self.orphans,
+            self.dead + flying[1],
+            self.orphans + flying[2],
             self.reason,
+            self.planned,
+            self.bytes + flying[3],
+            self._average(now),
+            self.wave,
         )
 
     def _rate(self, now: float) -> float:
+        """Rows a second over the last `RATE_SECONDS`."""
         marks = list(self.marks)
         if not marks:
             return 0.0
         since, rows = marks[0]
-        return (self.rows - rows) / max(now - since, 0.001)
+        return max(0, self.moved - rows) / max(now - since, 0.001)
+
+    def _average(self, now: float) -> float:
+        if self.began is None:
+            return 0.0
+        return max(0, self.moved - self._since) / max((self.ended or now) - self.began, 0.001)
 
 
 class Progress:
@@ -95,6 +156,10 @@ class Progress:
         self.source = ""
         self.target = ""
         self.error = ""
+        self.pace = ""
+        self.wave = ""
+        self.knobs: tuple[tuple[str, str], ...] = ()
+        self.source_load: tuple[tuple[str, str], ...] = ()
 
     def add(self, meter: Meter) -> None:
         """Show an entity from now on."""
@@ -151,6 +216,10 @@ class Progress:
             phases = tuple(self._phases.values())
             workers = tuple(f"{name}: {doing}" for name, doing in self._workers.items())
         held = self._snapshot_taken
+        moved = [meter for meter in list(self._meters.values()) if meter.began is not None]
+        began = [meter.began for meter in moved if meter.began is not None]
+        rows = sum(entity.rows_written for entity in entities)
+        working = (self._ended or now) - min(began) if began else 0.0
         return RunSnapshot(
             self.run,
             self.state,
@@ -158,10 +227,15 @@ class Progress:
             self.target,
             phases,
             entities,
-            sum(entity.rows_written for entity in entities),
+            rows,
             sum(entity.rate for entity in entities),
             (self._ended or now) - self._started,
             now - held if held is not None else None,
             workers,
             self.error,
+            self.pace,
+            self.knobs,
+            self.source_load,
+            sum(meter.moved - meter._since for meter in moved) / working if working > 0 else 0.0,
+            self.wave,
         )

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from geode_tui.migration.journal import DeadLetter
+from geode_tui.migration.dead_letters import DeadLetter
 from geode_tui.screens.dialogs import Dialog, TextDialog
 from geode_tui.widgets.entity_table import entity_title
 from geode_tui.widgets.figure_table import FigureTable

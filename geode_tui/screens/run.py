@@ -19,7 +19,8 @@ from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.extract import compile_extract
 from geode_tui.migration.events import Event, PhaseProgress, PhaseState, RunSnapshot
-from geode_tui.migration.journal import DeadLetter, Journal, RunRecord
+from geode_tui.migration.dead_letters import DeadLetter
+from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.runner import Runner
 from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dead_letters import SHOWN, DeadLettersDialog, letter_text
@@ -423,7 +424,7 @@ def dead_letters(number: int) -> list[DeadLetter]:
     """The first dead letters of a run."""
     journal = Journal()
     try:
-        return journal.dead_letters(number, SHOWN)
+        return journal.dead_letters.of(number, SHOWN)
     finally:
         journal.close()
 

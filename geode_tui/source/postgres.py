@@ -24,11 +24,15 @@ from geode_tui.catalog import (
     Widths,
 )
 from geode_tui.errors import (
+    BusyError,
     ConnectError,
     GeodeTuiError,
+    LostError,
     MappingError,
     PermissionRefusedError,
     RowError,
+    SnapshotLostError,
+    UnreachableError,
     UsageError,
 )
 from geode_tui.mapping.expressions import check_query
@@ -232,11 +236,29 @@ class Source:
             described.append(await self.describe_query(sql, query.name))
         return catalog.with_tables(described)
 
+    async def session(self) -> Connection:
+        """Another session of its own. Raises ConnectError."""
+        return await _open(self._dsn, self._password, self._wait)
+
     async def reader(self, snapshot: str | None = None) -> Reader:
         """A session of its own for bulk reading, on an exported snapshot if one is named."""
         connection = await _open(self._dsn, self._password, self._wait)
         reader = Reader(connection)
         await reader.begin(snapshot)
+        return reader
+
+    @staticmethod
+    async def read_on(dsn: str, password: str | None, snapshot: str, wait: float = 10) -> Reader:
+        """A session for bulk reading on a snapshot that another session exported.
+
+        Raises SnapshotLostError when that session is gone, else as `connect`.
+        """
+        reader = Reader(await _open(dsn, password, wait))
+        try:
+            await reader.begin(snapshot)
+        except BaseException:
+            await reader.close()
+            raise
         return reader
 
     async def snapshot(self, tables: Sequence[TableName]) -> SnapshotHolder:
@@ -412,10 +434,16 @@ _LOOK_SETTINGS = (
 
 
 def read_error(error: asyncpg.PostgresError) -> GeodeTuiError:
-    """What PostgreSQL refused, in words for a person."""
-    message = str(error).split("\n")[0]
-    if (error.sqlstate or "").startswith("22"):
-        return RowError(f"PostgreSQL: {message}", f"SQLSTATE {error.sqlstate}")
+    """What PostgreSQL refused, in words for a person, in a class that says whether to try again."""
+    message, state = str(error).split("\n")[0], error.sqlstate or ""
+    if _snapshot_is_gone(error):
+        return SnapshotLostError(
+            "the snapshot of the run is gone", f"{state}: {message}", "geode-tui resume"
+        )
+    if state.startswith("08") or getattr(error, "severity_en", "") in ("FATAL", "PANIC"):
+        return lost_error(error)
+    if state.startswith("22"):
+        return RowError(f"PostgreSQL: {message}", f"SQLSTATE {state}")
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return PermissionRefusedError(
             message,
@@ -423,19 +451,42 @@ def read_error(error: asyncpg.PostgresError) -> GeodeTuiError:
             "GRANT SELECT on it to the role, or exclude it in the mapping",
         )
     if isinstance(error, asyncpg.LockNotAvailableError):
-        return ConnectError(
+        return BusyError(
             "a table is locked by another session",
             f"{message}; waited 5 s for ACCESS SHARE",
             "find the session in pg_stat_activity (ALTER, VACUUM FULL, LOCK) and try again",
         )
-    return ConnectError(f"PostgreSQL: {message}", f"SQLSTATE {error.sqlstate}")
+    if state in _BUSY_STATES:
+        return BusyError(f"PostgreSQL: {message}", f"SQLSTATE {state}")
+    return ConnectError(f"PostgreSQL: {message}", f"SQLSTATE {state}")
 
 
 def lost_error(error: Exception) -> ConnectError:
     """A connection that broke, in words for a person."""
-    return ConnectError(
-        "the connection to the source is lost", str(error), "see that the server runs, then resume"
+    message, state = str(error).split("\n")[0], getattr(error, "sqlstate", None)
+    return LostError(
+        "the connection to the source is lost",
+        f"{state}: {message}" if state else message,
+        "see that the server runs, then: geode-tui resume",
     )
+
+
+# A serialization failure or a conflict with a standby's recovery, a deadlock, too many sessions.
+_BUSY_STATES = ("40001", "40P01", "53300", "53400")
+_SNAPSHOT_TOO_OLD = "72000"
+_SET_SNAPSHOT = "SET TRANSACTION SNAPSHOT"
+
+
+def _snapshot_is_gone(error: asyncpg.PostgresError) -> bool:
+    """Whether an exported snapshot cannot be joined any more, or not be read by any more.
+
+    Each version of PostgreSQL has another SQLSTATE for it, and the messages may be translated:
+    the statement tells. A session that broke under it (FATAL) says nothing about the snapshot.
+    """
+    if error.sqlstate == _SNAPSHOT_TOO_OLD:
+        return True
+    joining = (getattr(error, "query", None) or "").startswith(_SET_SNAPSHOT)
+    return joining and getattr(error, "severity_en", "") == "ERROR"
 
 
 async def _open(dsn: str, password: str | None, wait: float) -> Connection:
@@ -463,8 +514,10 @@ async def _open(dsn: str, password: str | None, wait: float) -> Connection:
 
 
 def _connect_error(error: Exception, dsn: str, wait: float) -> ConnectError:
+    """Why there is no connection; UnreachableError or BusyError where it may come by itself."""
     name = short_name(dsn)
     message = str(error).split("\n")[0]
+    kind: type[ConnectError] = ConnectError
     if isinstance(error, asyncpg.InvalidPasswordError):
         why, next_step = message, "check user and password (PGPASSWORD, ~/.pgpass)"
     elif isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
@@ -472,18 +525,30 @@ def _connect_error(error: Exception, dsn: str, wait: float) -> ConnectError:
     elif isinstance(error, asyncpg.InvalidCatalogNameError):
         why, next_step = message, "check the database's name"
     elif isinstance(error, asyncpg.TooManyConnectionsError):
-        why, next_step = message, "free a connection or raise max_connections"
+        kind, why, next_step = BusyError, message, "free a connection or raise max_connections"
     elif isinstance(error, asyncpg.CannotConnectNowError):
-        why, next_step = message, "wait until the server has started"
+        kind, why, next_step = UnreachableError, message, "wait until the server has started"
     elif isinstance(error, TimeoutError):
         why, next_step = f"no answer in {wait:.0f} s", "check host, port and firewall"
-    elif isinstance(error, ssl.SSLError):
+        kind = UnreachableError
+    elif isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         why, next_step = f"TLS: {message}", "check sslmode and sslrootcert"
     elif isinstance(error, OSError):
         why, next_step = _network_reason(error), "check host and port, and that the server runs"
+        kind = UnreachableError
+    elif isinstance(error, _GONE_MEANWHILE):
+        kind, why, next_step = UnreachableError, message, "see that the server runs"
     else:
         why, next_step = message, "check the DSN: postgresql://user@host:5432/database"
-    return ConnectError(f"cannot connect to {name}", why, next_step)
+    return kind(f"cannot connect to {name}", why, next_step)
+
+
+# A server that goes down while somebody logs in.
+_GONE_MEANWHILE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
 
 
 def _network_reason(error: OSError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,6 +68,7 @@ class NodeBatch:
     rows: Sequence[Row]
     run: str
     by_value: Sequence[str | None] = ()
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,26 @@ class RelationshipBatch:
     shape: RelationshipShape
     rows: Sequence[Row]
     run: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeImage:
+    """A node as it is: its labels and all its properties, those of ours too."""
+
+    labels: tuple[str, ...]
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RelationshipImage:
+    """A relationship as it is: its properties, those of ours too."""
+
+    properties: dict[str, Any]
+
+
+RelationshipKey = tuple[Key, Key, Key]
+"""The start's key, the end's key, and the relationship's own key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +126,16 @@ class Target(Protocol):
     """A graph that can be written and read.
 
     Methods block and may be called from several threads at once; each write is one transaction.
-    They raise GeodeTuiError.
+    They raise GeodeTuiError: LostError or BusyError where trying again may help.
+
+    `many_processes` says that several processes may write at once, `writers_collide` that two
+    transactions which touch one node at the same time are in each other's way. Everything written
+    carries the run (`_run`) and its step (`_step`). A write never changes what another run wrote:
+    a node with the same key that is of another run makes the row refused (`unique`).
     """
+
+    many_processes: bool
+    writers_collide: bool
 
     @property
     def place(self) -> str:
@@ -127,6 +156,10 @@ class Target(Protocol):
 
     def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
         """Write relationships in one transaction; a row whose end is not there is an orphan."""
+        ...
+
+    def unprepare(self, statements: Sequence[str]) -> None:
+        """Drop the indexes and constraints that these statements of `prepare` made."""
         ...
 
     def count_nodes(self, shape: NodeShape) -> int:
@@ -193,8 +226,115 @@ class Target(Protocol):
         """Remove the relationships of a shape that a run wrote."""
         ...
 
-    def delete_run(self, run: str) -> tuple[int, int]:
-        """Remove all that a run wrote; returns how many nodes and relationships."""
+    def delete_after(self, run: str, step: int) -> tuple[int, int]:
+        """Remove all that a run wrote in steps after `step` (0: all), relationships first.
+
+        In transactions of bounded size; repeatable after an interruption. Returns how many nodes
+        and relationships.
+        """
+        ...
+
+    def count_after(self, run: str, step: int) -> tuple[int, int]:
+        """How many nodes and relationships a run wrote in steps after `step`."""
+        ...
+
+    def count_of_run(self, shape: NodeShape | RelationshipShape, run: str) -> int:
+        """How many nodes or relationships of a shape a run wrote."""
+        ...
+
+    # -- what a step wrote, and putting back what was there ---------------------------------------
+
+    def node_keys(
+        self, shape: NodeShape, run: str, steps: Sequence[int]
+    ) -> list[tuple[int, Key]]:
+        """The step and the key of every node of a shape that a run wrote in some steps (a scan)."""
+        ...
+
+    def relationship_keys(
+        self, shape: RelationshipShape, run: str, steps: Sequence[int]
+    ) -> list[tuple[int, RelationshipKey]]:
+        """The step and the key of every relationship that a run wrote in some steps (a scan)."""
+        ...
+
+    def node_images(self, shape: NodeShape, keys: Sequence[Key]) -> list[NodeImage | None]:
+        """The node of each key as it is, None where there is none."""
+        ...
+
+    def relationship_images(
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+    ) -> list[RelationshipImage | None]:
+        """The relationship of each key as it is, None where there is none."""
+        ...
+
+    def put_nodes(
+        self, shape: NodeShape, images: Sequence[tuple[Key, NodeImage | None]]
+    ) -> None:
+        """Make the node of each key what the image says: made, replaced or (None) removed.
+
+        In one transaction, repeatable. A node that stays keeps its relationships.
+        """
+        ...
+
+    def put_relationships(
+        self,
+        shape: RelationshipShape,
+        images: Sequence[tuple[RelationshipKey, RelationshipImage | None]],
+    ) -> None:
+        """Make the relationship of each key what the image says; see `put_nodes`.
+
+        A relationship of which an end is not there is left out.
+        """
+        ...
+
+    # -- leading a live graph from one mapping to the next ----------------------------------------
+
+    def scan_nodes(
+        self, shape: NodeShape, names: Sequence[str], rows: int
+    ) -> Iterator[list[tuple[Key, Row]]]:
+        """The key and some properties of every node of a shape, in lists of about `rows`."""
+        ...
+
+    def scan_relationships(
+        self, shape: RelationshipShape, names: Sequence[str], rows: int
+    ) -> Iterator[list[tuple[RelationshipKey, Row]]]:
+        """The key and some properties of every relationship of a shape, in lists."""
+        ...
+
+    def update_nodes(
+        self, shape: NodeShape, names: Sequence[str], rows: Sequence[tuple[Key, Row]]
+    ) -> int:
+        """Set some properties (None removes one) of the nodes of some keys; how many there were."""
+        ...
+
+    def update_relationships(
+        self,
+        shape: RelationshipShape,
+        names: Sequence[str],
+        rows: Sequence[tuple[RelationshipKey, Row]],
+    ) -> int:
+        """Set some properties (None removes one) of the relationships of some keys."""
+        ...
+
+    def rename_property(
+        self, shape: NodeShape | RelationshipShape, old: str, new: str
+    ) -> int:
+        """Give a property another name wherever it is; how many had it. Repeatable."""
+        ...
+
+    def remove_property(self, shape: NodeShape | RelationshipShape, name: str) -> int:
+        """Remove a property; how many had it. Repeatable."""
+        ...
+
+    def add_label(self, shape: NodeShape, label: str) -> int:
+        """Give every node of a shape one more label. Repeatable."""
+        ...
+
+    def remove_label(self, shape: NodeShape, label: str) -> int:
+        """Take a label (not the shape's own first one alone) from every node of a shape."""
+        ...
+
+    def rename_type(self, shape: RelationshipShape, new: str) -> int:
+        """Give the relationships of a shape another type, all properties kept. Repeatable."""
         ...
 
     def query(self, statement: str) -> list[dict[str, Any]]:

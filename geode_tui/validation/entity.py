@@ -46,6 +46,40 @@ class Entity:
         table = self.extract.table
         return max(32, table.bytes // max(1, table.estimated_rows or 1))
 
+    def digest(self, rows: Sequence[Record]) -> int:
+        """The sum of what tells rows apart; also that of their label, and of why one is left."""
+        return self.extract.digest(rows)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The ids of the node rules at a relationship's ends."""
+        if isinstance(self.rule, NodeRule):
+            return ()
+        return tuple(dict.fromkeys((self.rule.start.node, self.rule.end.node)))
+
+    @property
+    def restarts(self) -> bool:
+        """Whether another snapshot can only read it from its beginning.
+
+        Rows without a key, or ends that are, have other places there; a view has no place at all.
+        """
+        if not self.extract.keyed:
+            return True
+        if isinstance(self.shape, NodeShape):
+            return False
+        keys = (self.shape.key, self.shape.start.key, self.shape.end.key)
+        return any(ROW in key for key in keys)
+
+    @property
+    def held_by_foreign_keys(self) -> bool:
+        """Whether both ends exist for certain: the row itself, or what a valid key points at."""
+        if isinstance(self.rule, NodeRule):
+            return True
+        enforced = {key.columns for key in self.extract.table.foreign_keys if key.validated}
+        ends = (self.rule.start, self.rule.end)
+        own = [end.columns == end.references for end in ends]
+        return all(held or end.columns in enforced for held, end in zip(own, ends, strict=True))
+
     @contextmanager
     def named_in_errors(self, next_step: str) -> Iterator[None]:
         """Around reading: where PostgreSQL fails on a row, the error names the rule."""
@@ -57,6 +91,10 @@ class Entity:
                 "an expression, a condition, a view or a query fails for a row",
                 next_step,
             ) from error
+
+    def digest(self, rows: Sequence[Record]) -> int:
+        """The sum of what tells rows apart, modulo 2**63; `Extract.digest_sql` gives the same."""
+        return self.extract.digest(rows)
 
     def cursor(self, row: Record) -> tuple[str, ...]:
         """The cursor at a row of the extract."""
@@ -96,6 +134,10 @@ class Entity:
         properties = self.properties(row)
         own = tuple(properties[name] for name in self.shape.key)
         return tuple(row[:first]), tuple(row[first:second]), own
+
+    def letter_place(self, row: Record) -> tuple[str, ...] | None:
+        """The cursor at which the row can be read again, None where its table has no key."""
+        return self.cursor(row) if self.extract.keyed else None
 
     def key_text(self, row: Record) -> str:
         """A row's key for a person: `id=12`; its place where the table has no key."""

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import FINGERPRINT, OF, ROW, NodeRule, Property, RelationshipRule
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
+from geode_tui.validation.before import Since
 from geode_tui.validation.digest import fingerprint, same_value
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Difference, Entry, Ledger
@@ -45,13 +46,16 @@ async def take_ledger(
     fence: str = "",
     same_snapshot: bool = True,
     progress: Callable[[str], None] = lambda entity: None,
+    before: Mapping[str, int] | None = None,
 ) -> Ledger:
     """Compare every entity on both sides.
 
     `left_out` comes from the run's journal. `same_snapshot` says that the reader sees the very
     snapshot that was copied, so that rows without a key can be found by their place.
-    `progress` is told each entity before its turn. Raises GeodeTuiError.
+    `progress` is told each entity before its turn. `before` is what `count_before` found in the
+    graph before the run: it is nobody's debt. Raises GeodeTuiError.
     """
+    target = cast(Target, Since(target, before or {}))
     entries, differences = [], []
     for entity in entities:
         progress(entity.id)

@@ -1,0 +1,218 @@
+"""A PostgreSQL database as the side that a run's rows come from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from geode_tui.catalog import Table
+from geode_tui.errors import GeodeTuiError, SnapshotLostError, UsageError
+from geode_tui.mapping.assess import Finding, assess
+from geode_tui.mapping.check import check
+from geode_tui.mapping.file import MappingFile
+from geode_tui.mapping.infer import row_key
+from geode_tui.mapping.model import Mapping as GraphMapping
+from geode_tui.migration.chunks import Chunk, Range
+from geode_tui.migration.plan import Plan, make_plan
+from geode_tui.source.cuts import cut
+from geode_tui.source.load import LoadProbe
+from geode_tui.source.postgres import Reader, SnapshotHolder, Source
+from geode_tui.target.model import Target
+from geode_tui.validation.entity import Entity, Record
+from geode_tui.validation.ledger import Ledger
+from geode_tui.validation.verify import LeftOut, take_ledger
+
+CHUNK_ROWS = 10_000
+CHUNK_BYTES = 8 * 1024 * 1024
+"""About how many rows and bytes a chunk holds; more where a table would have too many chunks."""
+MOST_CHUNKS = 2_000
+
+
+@dataclass(frozen=True)
+class PostgresFeedPlan:
+    """What another worker, or another process, needs to open a feed; it may hold a password."""
+
+    dsn: str = field(repr=False)
+    password: str | None = field(repr=False)
+    snapshot: str
+
+    async def open(self) -> PostgresFeed:
+        """Open a session on the snapshot. Raises SnapshotLostError, LostError, ConnectError."""
+        return PostgresFeed(await Source.read_on(self.dsn, self.password, self.snapshot))
+
+
+class PostgresFeed:
+    """A session that reads chunks under the run's snapshot."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def rows(
+        self, entity: Entity, chunk: Chunk, limit: int
+    ) -> AsyncIterator[Sequence[Record]]:
+        """The records of a chunk in lists of at most `limit`, read as they are wanted."""
+        mend = "change the rule and begin anew; or mend the row, then: geode-tui resume"
+        with entity.named_in_errors(mend):
+            statement, arguments = _statement(entity, chunk)
+            async for records in self._reader.stream(statement, *arguments, rows=limit):
+                yield records
+
+    async def close(self) -> None:
+        """End the session."""
+        await self._reader.close()
+
+
+class PostgresOrigin:
+    """A database, with the plan of a mapping and the snapshot that all feeds share."""
+
+    def __init__(
+        self,
+        dsn: str,
+        password: str | None,
+        mapping: GraphMapping,
+        schemas: Sequence[str],
+    ) -> None:
+        self._dsn = dsn
+        self._password = password
+        self._mapping = mapping
+        self._schemas = schemas
+        self._source: Source | None = None
+        self._holder: SnapshotHolder | None = None
+        self._plan: Plan | None = None
+        self.findings: tuple[Finding, ...] = ()
+
+    @property
+    def source(self) -> Source:
+        """The source, once it is open."""
+        assert self._source is not None
+        return self._source
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, once the entities were asked for."""
+        assert self._plan is not None
+        return self._plan
+
+    @property
+    def identity(self) -> str:
+        """Database and role."""
+        return self.source.identity
+
+    async def open(self) -> None:
+        """Connect. Raises ConnectError."""
+        self._source = await Source.connect(self._dsn, password=self._password)
+
+    async def entities(self) -> Sequence[Entity]:
+        """Read the catalog, assess the mapping on it (`findings`) and compile it."""
+        catalog = await self.source.catalog(self._schemas)
+        catalog = await self.source.described(catalog, self._mapping.queries)
+        check(MappingFile(self._mapping), catalog)
+        self.findings = tuple(assess(self._mapping, catalog))
+        self._plan = make_plan(self._mapping, catalog)
+        if not self._plan.entities:
+            raise UsageError("the mapping moves nothing", "every rule is excluded")
+        return self._plan.entities
+
+    async def fields(self) -> dict[str, str]:
+        """The database and the tables that are read, as far as the run depends on them."""
+        facts = self.source.facts
+        found = {
+            "database": facts.database,
+            "database oid": str(facts.database_oid),
+            "role": facts.role,
+        }
+        for table in {
+            entity.extract.table.name: entity.extract.table for entity in self.plan.entities
+        }.values():
+            found[f"{table.name} is a"] = table.kind
+            found |= {f"{table.name}.{c.name}": c.type.declared for c in table.columns}
+            found[f"{table.name} is read by"] = _reading(table)
+        return found
+
+    def load_probe(self) -> LoadProbe | None:
+        """What tells the governor how the source fares."""
+        return LoadProbe(self.source)
+
+    async def begin(self) -> str:
+        """Lock the tables against rewriting and export one snapshot of them."""
+        tables = {entity.rule.table for entity in self.plan.entities}
+        self._holder = await self.source.snapshot(sorted(tables))
+        return self._holder.fence
+
+    async def alive(self) -> bool:
+        """Whether the holder's session still answers."""
+        if self._holder is None:
+            return False
+        try:
+            await self._holder.fetch("SELECT 1")
+        except GeodeTuiError:
+            return False
+        return True
+
+    async def cut(self, entity: Entity) -> list[Range]:
+        """Ranges of the key of about `CHUNK_ROWS` rows and `CHUNK_BYTES` bytes."""
+        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // entity.bytes_per_row))
+        return await cut(self._held, entity.extract, entity.estimate, rows, MOST_CHUNKS)
+
+    def feed_plan(self) -> PostgresFeedPlan:
+        """What a worker needs to open a feed on the present snapshot."""
+        if self._holder is None:
+            raise SnapshotLostError("the snapshot is gone")
+        return PostgresFeedPlan(self._dsn, self._password, self._holder.snapshot_id)
+
+    async def digest(self, entity: Entity, chunk: Chunk) -> tuple[int, int]:
+        """The rows of a chunk in the present snapshot, and the sum of their fingerprints."""
+        statement = entity.extract.digest_sql(chunk.low is not None, chunk.high is not None)
+        row = (await self._held.fetch(statement, *(chunk.low or ()), *(chunk.high or ())))[0]
+        return int(row[0]), int(row[1] or 0)
+
+    async def ledger(
+        self,
+        target: Target,
+        entities: Sequence[Entity],
+        left_out: Mapping[str, LeftOut],
+        before: Mapping[str, int],
+        progress: Callable[[str], None],
+    ) -> Ledger:
+        """Compare both sides under the snapshot; `before` is what was in the graph already."""
+        held = self._held
+        return await take_ledger(
+            held, target, entities, left_out, held.fence, progress=progress, before=before
+        )
+
+    async def end(self) -> None:
+        """Let the snapshot go."""
+        if self._holder is not None:
+            await self._holder.close()
+            self._holder = None
+
+    async def close(self) -> None:
+        """Let the source go."""
+        if self._source is not None:
+            await self._source.close()
+
+    @property
+    def _held(self) -> SnapshotHolder:
+        if self._holder is None:
+            raise SnapshotLostError("the snapshot is gone")
+        return self._holder
+
+
+def _reading(table: Table) -> str:
+    key = row_key(table)
+    return f"key ({', '.join(key.columns)})" if key else "place"
+
+
+def _statement(entity: Entity, chunk: Chunk) -> tuple[str, tuple[Any, ...]]:
+    """The SELECT of a chunk and its arguments."""
+    extract = entity.extract
+    if extract.reading == "key":
+        statement = extract.chunk_sql(chunk.low is not None, chunk.high is not None)
+        return statement, (*(chunk.low or ()), *(chunk.high or ()))
+    if extract.reading == "stream":
+        return extract.stream_sql, ()
+    assert chunk.low is not None
+    assert chunk.high is not None
+    leaf = next(leaf for leaf in extract.leaves if tuple(leaf) == chunk.low[:2])
+    return extract.block_sql(leaf), ((int(chunk.low[2]), 0), (int(chunk.high[2]), 0))

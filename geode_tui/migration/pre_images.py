@@ -1,0 +1,150 @@
+"""Pre-images: what a run overwrote or removed, kept so that a rollback can put it back."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from geode_tui.migration.store import Store
+from geode_tui.target.model import Key, NodeImage, RelationshipImage, RelationshipKey
+
+Image = NodeImage | RelationshipImage | None
+_READ_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PreImage:
+    """What was at a key of an entity before a step; None: nothing was there."""
+
+    id: int
+    step: int
+    entity: str
+    key: Key | RelationshipKey
+    image: Image
+
+
+class PreImages:
+    """The pre-images of all runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(
+        self,
+        run: int,
+        step: int,
+        entity: str,
+        images: Sequence[tuple[Key | RelationshipKey, Image]],
+    ) -> None:
+        """Journal what is at some keys before a step changes it."""
+        if not images:
+            return
+        rows = [(run, step, entity, _dumped(key), _image_text(image)) for key, image in images]
+        with self._store.write() as db:
+            db.executemany(
+                "INSERT INTO pre_image (run, step, kind, entity, place, image)"
+                " VALUES (?, ?, 'image', ?, ?, ?)",
+                rows,
+            )
+
+    def after(self, run: int, step: int) -> Iterator[list[PreImage]]:
+        """The images of steps after `step`, the latest first, in lists."""
+        last = 2**62
+        while True:
+            rows = self._store.all(
+                "SELECT * FROM pre_image WHERE run = ? AND step > ? AND id < ?"
+                " ORDER BY id DESC LIMIT ?",
+                run,
+                step,
+                last,
+                _READ_ROWS,
+            )
+            if not rows:
+                return
+            yield [
+                PreImage(r["id"], r["step"], r["entity"], _loaded(r["place"]), _image(r["image"]))
+                for r in rows
+            ]
+            last = rows[-1]["id"]
+
+    def forget(self, run: int, step: int) -> None:
+        """Forget the images of steps after `step`: they are put back."""
+        with self._store.write() as db:
+            db.execute("DELETE FROM pre_image WHERE run = ? AND step > ?", (run, step))
+
+
+def _image_text(image: Image) -> str:
+    if image is None:
+        return "null"
+    document: dict[str, Any] = {"p": _plain(image.properties)}
+    if isinstance(image, NodeImage):
+        document["l"] = list(image.labels)
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _image(text: str) -> Image:
+    document = json.loads(text)
+    if document is None:
+        return None
+    properties = _value(document["p"])
+    if "l" in document:
+        return NodeImage(tuple(document["l"]), properties)
+    return RelationshipImage(properties)
+
+
+def _dumped(key: Any) -> str:
+    return json.dumps(_plain(key), ensure_ascii=False)
+
+
+def _loaded(text: str) -> Any:
+    return _value(json.loads(text))
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "decimal": Decimal,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "bytes": base64.b64decode,
+    "float": float,
+}
+
+
+def _plain(value: Any) -> Any:
+    """A graph value as JSON; what JSON has no type for is a list of a type's name and a text."""
+    if isinstance(value, tuple):
+        return ["tuple", *map(_plain, value)]
+    if isinstance(value, list):
+        return ["list", *map(_plain, value)]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, bytes):
+        return ["bytes", base64.b64encode(value).decode()]
+    if isinstance(value, Decimal):
+        return ["decimal", str(value)]
+    if isinstance(value, datetime):
+        return ["datetime", value.isoformat()]
+    if isinstance(value, date):
+        return ["date", value.isoformat()]
+    if isinstance(value, time):
+        return ["time", value.isoformat()]
+    if isinstance(value, float):
+        return ["float", repr(value)]
+    return value
+
+
+def _value(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {name: _value(item) for name, item in plain.items()}
+    if not isinstance(plain, list):
+        return plain
+    kind, *items = plain
+    if kind in ("tuple", "list"):
+        values = [_value(item) for item in items]
+        return tuple(values) if kind == "tuple" else values
+    return _READ[kind](items[0])

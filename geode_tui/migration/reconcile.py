@@ -1,0 +1,275 @@
+"""Bring rows that were copied under an older snapshot up to the present one.
+
+A run whose snapshot was lost (its session or its server died) goes on with a new one, in which
+rows may have been changed since. So for each chunk that an older snapshot gave, PostgreSQL counts
+the rows and sums their fingerprints again; where either differs from the journal, the chunk is
+read and compared with the graph: changed and new rows are written, rows that are gone are
+removed. In the end the graph is what the last snapshot shows, as if it had been the only one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
+from geode_tui.migration.batches import DIGEST_MODULUS, ChunkMove
+from geode_tui.migration.chunks import Chunk, ChunkResult
+from geode_tui.migration.pre_images import PreImages
+from geode_tui.target.keys import comparable
+from geode_tui.target.model import (
+    Key,
+    NodeBatch,
+    NodeShape,
+    RelationshipBatch,
+    RelationshipImage,
+    RelationshipKey,
+    RelationshipShape,
+    Target,
+    Written,
+)
+
+if TYPE_CHECKING:
+    from geode_tui.migration.backfill import Backfill
+
+AnyKey = Key | RelationshipKey
+
+
+class Reconciliation:
+    """The reconciliation of a backfill's chunks with its present snapshot."""
+
+    def __init__(self, backfill: Backfill) -> None:
+        self._backfill = backfill
+        self._journal = backfill.journal
+        self._run = backfill.record.number
+        self._target = backfill.target
+        self._images = PreImages(self._journal.store)
+        self._gone: list[tuple[Any, list[AnyKey]]] = []
+        self._touched: set[str] = set()
+
+    async def run(self, entities: Sequence[Any]) -> list[Any]:
+        """Bring all chunks up to date; returns the entities that must be read again whole.
+
+        Nodes first, so that relationships find their ends; nodes that are gone go last, when no
+        relationship of ours hangs on them any more.
+        """
+        again = []
+        for entity in sorted(entities, key=lambda entity: entity.kind == "relationship"):
+            chunks = self._older(entity)
+            if not chunks:
+                continue
+            self._backfill.progress.worker("R", f"comparing {entity.id} with the new snapshot")
+            if entity.restarts:
+                if await self._changed_whole(entity):
+                    again.append(entity)
+                else:
+                    self._journal.chunks.confirm(self._run, chunks, self._backfill.snapshot)
+            else:
+                await self._bring_up(entity, chunks)
+        if not again:
+            await self._remove_gone()
+        self._backfill.progress.worker("R", "")
+        return again
+
+    def _older(self, entity: Any) -> list[Chunk]:
+        """The chunks that another snapshot gave; all, where an end may be there or gone since."""
+        done = self._journal.chunks.done(self._run, entity.id)
+        if self._may_hang_loose(entity):
+            return done
+        return [chunk for chunk in done if chunk.snapshot != self._backfill.snapshot]
+
+    def _may_hang_loose(self, entity: Any) -> bool:
+        """Whether an end may have come or gone although the relationship's row is the same."""
+        if not self._touched.intersection(entity.needs):
+            return False
+        orphans = self._backfill.progress.meter(entity.id).orphans
+        return bool(orphans) or not entity.held_by_foreign_keys
+
+    async def _changed_whole(self, entity: Any) -> bool:
+        chunks = self._journal.chunks.done(self._run, entity.id)
+        whole = Chunk(entity.id, 0, None, None)
+        rows, digest = await self._backfill.origin.digest(entity, whole)
+        there = sum(chunk.digest or 0 for chunk in chunks) % DIGEST_MODULUS
+        return (rows, digest) != (sum(chunk.moved for chunk in chunks), there)
+
+    async def _bring_up(self, entity: Any, chunks: Sequence[Chunk]) -> None:
+        same, loose = [], self._may_hang_loose(entity)
+        for chunk in chunks:
+            told = (chunk.moved, chunk.digest)
+            if loose or await self._backfill.origin.digest(entity, chunk) != told:
+                await self._move_again(entity, chunk)
+            else:
+                same.append(chunk)
+        self._journal.chunks.confirm(self._run, same, self._backfill.snapshot)
+
+    async def _move_again(self, entity: Any, chunk: Chunk) -> None:
+        """Read a chunk that changed; write what differs, note what is gone."""
+        chunk = self._journal.chunks.begin_again(self._run, chunk)
+        step = chunk.more_steps[-1]
+        proxy = _Comparing(self._target, entity, self._run, step, chunk.steps, self._images)
+        moved = replace(chunk, step=step, repeated=True)
+        move = ChunkMove(entity, moved, proxy, self._backfill.record.uid, _Free())
+        feed = await self._backfill.origin.feed_plan().open()
+        try:
+            result = await move.run(feed, lambda text: self._backfill.progress.worker("R", text))
+        finally:
+            await feed.close()
+        there = await asyncio.to_thread(self._keys, entity, chunk)
+        gone = [key for key in there if comparable(key) not in proxy.seen]
+        if isinstance(entity.shape, RelationshipShape):
+            await asyncio.to_thread(self._remove, entity, gone, step)
+        elif gone:
+            self._gone.append((entity, gone))
+        if isinstance(entity.shape, NodeShape) and (gone or proxy.made):
+            self._touched.add(entity.id)
+        self._finish(entity, chunk, result)
+
+    def _finish(self, entity: Any, chunk: Chunk, result: ChunkResult) -> None:
+        backfill = self._backfill
+        self._journal.chunks.finish_again(self._run, chunk, result, backfill.snapshot)
+        known = {e.id: e for e in self._journal.chunks.entities(self._run)}[entity.id]
+        meter = backfill.progress.meter(entity.id)
+        meter.rows, meter.dead, meter.orphans = known.rows, known.dead, known.orphans
+        backfill.tell("info", f"{entity.id} chunk {chunk.number} brought up to date", entity.id)
+
+    def _keys(self, entity: Any, chunk: Chunk) -> list[AnyKey]:
+        """The keys of what the chunk's steps wrote and is in the graph."""
+        shape, uid = entity.shape, self._backfill.record.uid
+        if isinstance(shape, NodeShape):
+            return [key for _, key in self._target.node_keys(shape, uid, chunk.steps)]
+        return [key for _, key in self._target.relationship_keys(shape, uid, chunk.steps)]
+
+    async def _remove_gone(self) -> None:
+        for entity, keys in self._gone:
+            step = self._journal.chunks.next_step(self._run)
+            await asyncio.to_thread(self._remove, entity, keys, step)
+
+    def _remove(self, entity: Any, keys: Sequence[AnyKey], step: int) -> None:
+        """Remove what is no more in the source; what was there is journaled before."""
+        shape = entity.shape
+        if not keys:
+            return
+        if isinstance(shape, NodeShape):
+            images: Any = self._target.node_images(shape, keys)
+            put: Any = self._target.put_nodes
+        else:
+            images = self._target.relationship_images(shape, keys)
+            put = self._target.put_relationships
+        pairs = list(zip(keys, images, strict=True))
+        self._images.add(self._run, step, entity.id, pairs)
+        put(shape, [(key, None) for key in keys])
+
+
+@dataclass
+class _Comparing:
+    """A target that writes only what differs from the graph, with pre-images of what changes."""
+
+    target: Target
+    entity: Any
+    run: int
+    step: int
+    steps: tuple[int, ...]
+    images: PreImages
+    seen: set[AnyKey] = field(default_factory=set)
+    made: int = 0
+
+    def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
+        """Write nodes that are not there or differ."""
+        shape = batch.shape
+        places = [shape.properties.index(name) for name in shape.key]
+        keys = [tuple(row[place] for place in places) for row in batch.rows]
+        found = self.target.node_images(shape, keys)
+        same = [self._is_same(batch, n, image) for n, image in enumerate(found)]
+        ours = [image is not None and image.properties.get(RUN) == batch.run for image in found]
+        changed = [n for n, own in enumerate(ours) if own and not same[n]]
+        self.images.add(self.run, self.step, self.entity.id, [(keys[n], found[n]) for n in changed])
+        new = [n for n, own in enumerate(ours) if not own]
+        replaced = self._some(batch, changed, self.target.write_nodes, True)
+        made = self._some(batch, new, self.target.write_nodes, False)
+        refused_places = {new[r.position] for r in made.refused}
+        self.made += len(new) - len(refused_places)
+        self.seen.update(comparable(k) for n, k in enumerate(keys) if n not in refused_places)
+        return _joined(sum(same), (changed, replaced), (new, made))
+
+    def _is_same(self, batch: NodeBatch, place: int, image: Any) -> bool:
+        if image is None or image.properties.get(RUN) != batch.run:
+            return False
+        label = batch.by_value[place] if batch.by_value else None
+        others = {name for name in batch.shape.by_value if name not in batch.shape.labels}
+        labelled = {name for name in image.labels if name in others and name != batch.shape.label}
+        wanted = {label} & others if label else set()
+        return (
+            image.properties.get(FINGERPRINT) == batch.rows[place][-1]
+            and image.properties.get(STEP) in self.steps
+            and labelled == wanted
+        )
+
+    def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
+        """Write relationships that are not there or differ."""
+        shape = batch.shape
+        keys = [_relationship_key(shape, row) for row in batch.rows]
+        found = self.target.relationship_images(shape, keys)
+        ours = [image is not None and image.properties.get(RUN) == batch.run for image in found]
+        same = [
+            own
+            and image is not None
+            and image.properties.get(FINGERPRINT) == row[-1]
+            and image.properties.get(STEP) in self.steps
+            for own, image, row in zip(ours, found, batch.rows, strict=True)
+        ]
+        changed = [n for n, own in enumerate(ours) if own and not same[n]]
+        self.images.add(self.run, self.step, self.entity.id, [(keys[n], found[n]) for n in changed])
+        self.target.put_relationships(shape, [(keys[n], self._image(batch, n)) for n in changed])
+        new = [n for n, own in enumerate(ours) if not own]
+        made = self._some(batch, new, self.target.write_relationships, False)
+        self.seen.update(comparable(key) for key in keys)
+        return _joined(sum(same), (changed, Written(len(changed))), (new, made))
+
+    def _image(self, batch: RelationshipBatch, place: int) -> RelationshipImage:
+        row = batch.rows[place]
+        names = (*batch.shape.properties, FINGERPRINT)
+        values = row[len(batch.shape.start.key) + len(batch.shape.end.key) :]
+        properties = dict(zip(names, values, strict=True))
+        return RelationshipImage(properties | {RUN: batch.run, STEP: batch.step})
+
+    def _some(self, batch: Any, places: Sequence[int], write: Any, repeated: bool) -> Written:
+        if not places:
+            return Written(0)
+        rows = [batch.rows[place] for place in places]
+        some = replace(batch, rows=rows)
+        if isinstance(batch, NodeBatch) and batch.by_value:
+            some = replace(some, by_value=[batch.by_value[place] for place in places])
+        written: Written = write(some, repeated)
+        return written
+
+
+class _Free:
+    """No pace: what is brought up to date is little."""
+
+    batch_rows = 1_000
+
+    async def admit(self, rows: int) -> None:
+        """At once."""
+
+    def wrote(self, written: object) -> None:
+        """Nothing to learn."""
+
+
+def _relationship_key(shape: RelationshipShape, row: Sequence[Any]) -> RelationshipKey:
+    first, second = len(shape.start.key), len(shape.start.key) + len(shape.end.key)
+    values = dict(zip(shape.properties, row[second:], strict=False))
+    return tuple(row[:first]), tuple(row[first:second]), tuple(values[name] for name in shape.key)
+
+
+def _joined(same: int, *parts: tuple[Sequence[int], Written]) -> Written:
+    """What became of a batch, of the parts that it was written in."""
+    rows = same + sum(written.rows for _, written in parts)
+    orphans = [places[n] for places, written in parts for n in written.orphans]
+    refused = [
+        replace(r, position=places[r.position])
+        for places, written in parts
+        for r in written.refused
+    ]
+    return Written(rows, tuple(orphans), tuple(refused))

@@ -1,0 +1,544 @@
+"""The forms of a graph in files: JSON, JSON lines, and a folder of CSV with typed headers.
+
+Each says in a header which entities it holds, with the type of every property, and how many
+records of each. A record is one node or relationship; this module makes the texts of records.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from geode_tui.errors import GeodeTuiError, UsageError
+from geode_tui.mapping.model import FINGERPRINT
+from geode_tui.target.compression import SUFFIXES, Compression, suffix_of
+from geode_tui.target.file_values import (
+    ANY,
+    Codec,
+    cell_of,
+    codec_of,
+    joined_text,
+    quoted_json,
+)
+from geode_tui.target.model import NodeShape, RelationshipShape, Row
+
+Format = Literal["json", "jsonl", "csv"]
+Shape = NodeShape | RelationshipShape
+
+FORMAT_NAME = "geode-tui graph"
+FORMAT_VERSION = 1
+HEADER_FILE = "graph.json"
+"""The header of a folder of CSV."""
+_EXTENSIONS: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_STEM_LENGTH = 80
+_CSV_TYPES = {
+    "BOOL": "boolean",
+    "INT": "long",
+    "FLOAT": "double",
+    "DATE": "date",
+    "TIME": "localtime",
+    "TIMESTAMP": "localdatetime",
+    "TIMESTAMPTZ": "datetime",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """The format of a graph in files, and how the files are compressed."""
+
+    format: Format
+    compression: Compression | None = None
+
+
+def form_of(place: str, format_name: str | None = None, compression: str | None = None) -> FileForm:
+    """The form that a place's name says: `.json`, `.jsonl`, each with `.gz` or `.zst`, or a folder.
+
+    `format_name` and `compression` are what a person asked for, None where nothing; the files in
+    a folder of CSV are compressed as `compression` says. Raises UsageError where name and wish
+    differ, or the name says nothing.
+    """
+    path = Path(place)
+    ends = [end.lower() for end in path.suffixes[-2:]]
+    by_name = SUFFIXES.get(ends[-1]) if ends else None
+    extension = ends[-2] if by_name and len(ends) > 1 else (ends[-1] if ends else "")
+    named = _EXTENSIONS.get(extension)
+    if format_name == "csv" or (format_name is None and named is None and path.is_dir()):
+        if named or by_name:
+            raise UsageError(f"{place} is no name for a folder of CSV", "", "name a folder")
+        return FileForm("csv", _compression(compression))
+    if named is None or format_name not in (None, named):
+        wanted = format_name or "json, .jsonl or a folder of CSV"
+        raise UsageError(
+            f"{place} does not say what it holds" if named is None else f"{place} is {named}",
+            f"the name must say the format: {wanted}",
+            "name a file that ends in .json or .jsonl, with .gz or .zst after it, or a folder",
+        )
+    if compression is not None and _compression(compression) != by_name:
+        end = suffix_of(_compression(compression))
+        raise UsageError(f"{place} is not named {end}", "", f"name the file …{extension}{end}")
+    return FileForm(named, by_name)
+
+
+def _compression(name: str | None) -> Compression | None:
+    if name in (None, "", "none"):
+        return None
+    found = next((kind for kind in SUFFIXES.values() if kind == name), None)
+    if found is None:
+        raise UsageError(f"{name} is no compression", "", "use gzip or zstd")
+    return found
+
+
+@dataclass(frozen=True)
+class EntityHead:
+    """What a header says of an entity.
+
+    `start` and `end` are the ids of a relationship's ends. `stem` is what the ids of its nodes
+    begin with in a folder of CSV (`end_stems`: those of its ends), `file` its file there. `records`
+    is None before they are counted.
+    """
+
+    id: str
+    shape: Shape
+    start: str = ""
+    end: str = ""
+    stem: str = ""
+    end_stems: tuple[str, str] = ("", "")
+    file: str = ""
+    records: int | None = None
+
+    @property
+    def kind(self) -> Literal["node", "relationship"]:
+        """Whether its records are nodes or relationships."""
+        return "node" if isinstance(self.shape, NodeShape) else "relationship"
+
+    @cached_property
+    def codecs(self) -> tuple[Codec, ...]:
+        """The codecs of the properties."""
+        return _codecs(self.shape)
+
+    @cached_property
+    def end_codecs(self) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
+        """The codecs of the keys of a relationship's ends."""
+        assert isinstance(self.shape, RelationshipShape)
+        return _key_codecs(self.shape.start), _key_codecs(self.shape.end)
+
+    @cached_property
+    def key_at(self) -> tuple[int, ...]:
+        """The positions of a node's key among its properties."""
+        return tuple(self.shape.properties.index(name) for name in self.shape.key)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a graph in files: the run that wrote it, and its entities, nodes first."""
+
+    run: str
+    entities: tuple[EntityHead, ...]
+
+    def counted(self, records: Sequence[int]) -> Header:
+        """The header with the number of each entity's records."""
+        pairs = zip(self.entities, records, strict=True)
+        return Header(self.run, tuple(replace(head, records=number) for head, number in pairs))
+
+    @cached_property
+    def places(self) -> dict[Shape, int]:
+        """The position of each entity by its shape."""
+        return {head.shape: place for place, head in enumerate(self.entities)}
+
+
+def header_of(
+    run: str, entities: Iterable[tuple[str, Shape]], compression: Compression | None = None
+) -> Header:
+    """The header of some entities (id and shape); a node that is only an end is added.
+
+    `compression` is that of the files of a folder. Raises UsageError where two entities have the
+    same id, or the same shape.
+    """
+    given = list(entities)
+    nodes = [(name, shape) for name, shape in given if isinstance(shape, NodeShape)]
+    edges = [(name, shape) for name, shape in given if isinstance(shape, RelationshipShape)]
+    for shape in dict.fromkeys(chain.from_iterable((s.start, s.end) for _, s in edges)):
+        if shape not in [known for _, known in nodes]:
+            nodes.append((shape.of or shape.label, shape))
+    ids = {shape: name for name, shape in nodes}
+    heads = [EntityHead(name, shape) for name, shape in nodes]
+    heads += [EntityHead(name, s, ids[s.start], ids[s.end]) for name, s in edges]
+    _refuse_twins(heads)
+    stems = _stems([head.id for head in heads])
+    stem_of = dict(zip(ids.values(), stems, strict=False))
+    end = f".csv{suffix_of(compression)}"
+    named = [
+        replace(
+            head,
+            stem=stem,
+            file=f"{head.kind}s_{stem}{end}",
+            end_stems=(stem_of.get(head.start, ""), stem_of.get(head.end, "")),
+        )
+        for head, stem in zip(heads, stems, strict=True)
+    ]
+    return Header(run, tuple(named))
+
+
+def _refuse_twins(heads: Sequence[EntityHead]) -> None:
+    seen: set[tuple[str, str | Shape]] = set()
+    for head in heads:
+        if (head.kind, head.id) in seen or (head.kind, head.shape) in seen:
+            raise UsageError(f"there are two entities {head.id}", "", "give one another name")
+        seen |= {(head.kind, head.id), (head.kind, head.shape)}
+
+
+def _stems(names: Sequence[str]) -> list[str]:
+    """Names for files, each another one where upper and lower case are the same too."""
+    stems: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", name)[:_STEM_LENGTH].strip("_") or "entity"
+        stem, number = plain, 2
+        while stem.lower() in stems:
+            stem, number = f"{plain}_{number}", number + 1
+        stems[stem.lower()] = stem
+    return list(stems.values())
+
+
+# -- the header as JSON ---------------------------------------------------------------------------
+
+
+def header_json(header: Header, folder: bool) -> dict[str, Any]:
+    """A header as what JSON can hold; that of a folder names the files."""
+    return {
+        "format": FORMAT_NAME,
+        "version": FORMAT_VERSION,
+        "run": header.run,
+        "nodes": [_node_json(head, folder) for head in header.entities if head.kind == "node"],
+        "relationships": [
+            _relationship_json(head, folder)
+            for head in header.entities
+            if head.kind == "relationship"
+        ],
+    }
+
+
+def _node_json(head: EntityHead, folder: bool) -> dict[str, Any]:
+    shape = head.shape
+    assert isinstance(shape, NodeShape)
+    told: dict[str, Any] = {"id": head.id, "label": shape.label}
+    if shape.labels:
+        told["labels"] = list(shape.labels)
+    if shape.by_value:
+        told["labels_by_value"] = list(shape.by_value)
+    if shape.of:
+        told["of"] = shape.of
+    return told | _shape_json(head, folder)
+
+
+def _relationship_json(head: EntityHead, folder: bool) -> dict[str, Any]:
+    shape = head.shape
+    assert isinstance(shape, RelationshipShape)
+    told = {"id": head.id, "type": shape.type, "start": head.start, "end": head.end}
+    return told | {"owned": shape.owned} | _shape_json(head, folder)
+
+
+def _shape_json(head: EntityHead, folder: bool) -> dict[str, Any]:
+    shape = head.shape
+    kinds = shape.types or (None,) * len(shape.properties)
+    properties = [
+        {"name": name} | ({"type": kind} if kind else {})
+        for name, kind in zip(shape.properties, kinds, strict=True)
+    ]
+    told: dict[str, Any] = {"key": list(shape.key), "properties": properties}
+    if head.records is not None:
+        told["records"] = head.records
+    return told | {"file": head.file, "ids": head.stem} if folder else told
+
+
+def read_header(told: Any) -> Header:
+    """The header that `header_json` made. Raises ValueError, saying what is wrong with it."""
+    if not isinstance(told, dict) or told.get("format") != FORMAT_NAME:
+        raise ValueError("there is no header of a geode-tui graph")
+    if told.get("version") != FORMAT_VERSION:
+        raise ValueError(f"the version of the format is {told.get('version')!r}, not 1")
+    try:
+        return _read_header(told)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the header is not whole: {error}") from error
+
+
+def _read_header(told: dict[str, Any]) -> Header:
+    heads: dict[str, EntityHead] = {}
+    for node in told["nodes"]:
+        names, kinds, key = _properties_of(node)
+        shape = NodeShape(
+            _string(node["label"]),
+            key,
+            names,
+            kinds,
+            _strings(node.get("labels", [])),
+            _strings(node.get("labels_by_value", [])),
+            _string(node.get("of", "")),
+        )
+        _add(heads, _head(node, shape))
+    nodes = dict(heads)
+    relationships: dict[str, EntityHead] = {}
+    for told_one in told["relationships"]:
+        names, kinds, key = _properties_of(told_one)
+        start, end = (nodes[told_one[place]] for place in ("start", "end"))
+        assert isinstance(start.shape, NodeShape)
+        assert isinstance(end.shape, NodeShape)
+        kind = _string(told_one["type"])
+        owned = told_one.get("owned", False) is True
+        edge = RelationshipShape(kind, start.shape, end.shape, key, names, kinds, owned)
+        stems = (start.stem, end.stem)
+        head = replace(_head(told_one, edge), start=start.id, end=end.id, end_stems=stems)
+        _add(relationships, head)
+    return Header(_string(told.get("run", "")), (*nodes.values(), *relationships.values()))
+
+
+def _add(heads: dict[str, EntityHead], head: EntityHead) -> None:
+    if head.id in heads:
+        raise ValueError(f"the header tells of {head.id} twice")
+    heads[head.id] = head
+
+
+def _head(told: dict[str, Any], shape: Shape) -> EntityHead:
+    records = told.get("records")
+    if records is not None and (type(records) is not int or records < 0):
+        raise ValueError(f"{told['id']} has no number of records")
+    file, stem = _string(told.get("file", "")), _string(told.get("ids", ""))
+    if file != Path(file).name:
+        raise ValueError(f"the file of {told['id']} is not in the folder")
+    return EntityHead(_string(told["id"]), shape, stem=stem, file=file, records=records)
+
+
+def _properties_of(
+    told: dict[str, Any],
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    names = tuple(_string(item["name"]) for item in told["properties"])
+    kinds = tuple(_string(item["type"]) for item in told["properties"] if "type" in item)
+    if len(set(names)) != len(names) or len(kinds) not in (0, len(names)):
+        raise ValueError(f"the properties of {told['id']} are not told well")
+    key = _strings(told["key"])
+    if not set(key) <= set(names):
+        raise ValueError(f"the key of {told['id']} names no property")
+    return names, kinds, key
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is missing")
+    return value
+
+
+def _strings(values: Any) -> tuple[str, ...]:
+    return tuple(_string(value) for value in values)
+
+
+# -- records --------------------------------------------------------------------------------------
+
+
+class RecordWriter(Protocol):
+    """Makes the texts of an entity's records."""
+
+    def texts(self, rows: Sequence[Row], by_value: Sequence[str | None]) -> list[str]:
+        """The text of each row of a batch. Raises BadValueError."""
+        ...
+
+
+def record_writer(head: EntityHead, format_name: Format) -> RecordWriter:
+    """The writer of an entity's records in a format."""
+    return CsvRecords(head) if format_name == "csv" else JsonRecords(head)
+
+
+def separator_of(format_name: Format) -> tuple[str, str]:
+    """What is between two records of one part, and after the last one."""
+    return (",\n", "") if format_name == "json" else ("\n", "\n")
+
+
+def labels_of(shape: NodeShape, by_value: str | None) -> list[str]:
+    """All labels of a node, its own first."""
+    labels = list(dict.fromkeys((shape.label, *shape.labels)))
+    return labels if by_value is None or by_value in labels else [*labels, by_value]
+
+
+def width_of(shape: Shape) -> int:
+    """How many values a row of a batch has: keys of the ends, properties, the fingerprint."""
+    ends = len(shape.start.key) + len(shape.end.key) if isinstance(shape, RelationshipShape) else 0
+    return ends + len(shape.properties) + 1
+
+
+class JsonRecords:
+    """Records as JSON objects, each in one line."""
+
+    def __init__(self, head: EntityHead) -> None:
+        shape = head.shape
+        self._head = head
+        keys = () if isinstance(shape, NodeShape) else tuple(chain(*head.end_codecs))
+        self._codecs = (*keys, *head.codecs, codec_of("INT"))
+        named = [f"{quoted_json(name)}:\0" for name in shape.properties]
+        rest = f'"properties":{{{",".join(named)}}},"{FINGERPRINT}":\0}}'
+        if isinstance(shape, NodeShape):
+            self._start, self._rest = f'{{"node":{quoted_json(head.id)},"labels":', f",{rest}"
+            self._templates = {
+                label: self._node_template(shape, label) for label in (None, *shape.by_value)
+            }
+            return
+        start, end = (",".join(["\0"] * len(codecs)) for codecs in head.end_codecs)
+        self._templates = {
+            None: _template(
+                f'{{"relationship":{quoted_json(head.id)},"type":{quoted_json(shape.type)},'
+                f'"start":[{start}],"end":[{end}],{rest}'
+            )
+        }
+
+    def _node_template(self, shape: NodeShape, label: str | None) -> str:
+        labels = ",".join(map(quoted_json, labels_of(shape, label)))
+        return _template(f"{self._start}[{labels}]{self._rest}")
+
+    def texts(self, rows: Sequence[Row], by_value: Sequence[str | None]) -> list[str]:
+        """The text of each row of a batch. Raises BadValueError."""
+        columns = _columns(self._head, rows)
+        coded = zip(self._codecs, columns, strict=True)
+        encoded = zip(*(codec.json_column(column) for codec, column in coded), strict=True)
+        if not by_value:
+            return list(map(self._templates[None].__mod__, encoded))
+        templates = self._templates
+        return [templates[of] % row for of, row in zip(by_value, encoded, strict=True)]
+
+
+class CsvRecords:
+    """Records as lines of CSV, in the form that graph bulk loaders read."""
+
+    def __init__(self, head: EntityHead) -> None:
+        self._head = head
+        self._codecs = (*head.codecs, codec_of("INT"))
+        shape = head.shape
+        self._labels: dict[str | None, str] = {}
+        if isinstance(shape, NodeShape):
+            for label in (None, *shape.by_value):
+                self._labels[label] = label_cell(shape, label)
+
+    def texts(self, rows: Sequence[Row], by_value: Sequence[str | None]) -> list[str]:
+        """The text of each row of a batch. Raises BadValueError."""
+        if not rows:
+            return []
+        columns = _columns(self._head, rows)
+        shape = self._head.shape
+        if isinstance(shape, NodeShape):
+            stem, at = self._head.stem, self._head.key_at
+            keys = [columns[place] for place in at]
+            ends = [id_cells(stem, [self._codecs[place] for place in at], keys)]
+            labels = self._labels
+            last = [labels[of] for of in by_value] if by_value else [labels[None]] * len(rows)
+            own = columns
+        else:
+            ends, own = self._end_cells(columns)
+            last = [cell_of(shape.type)] * len(rows)
+        coded = zip(self._codecs, own, strict=True)
+        *cells, marks = (codec.cell_column(column) for codec, column in coded)
+        return list(map(",".join, zip(*ends, *cells, last, marks, strict=True)))
+
+    def _end_cells(self, columns: list[Any]) -> tuple[list[list[str]], list[Any]]:
+        head, (start, end) = self._head, self._head.end_codecs
+        first, second = len(start), len(start) + len(end)
+        stems = head.end_stems
+        ends = [
+            id_cells(stems[0], start, columns[:first]),
+            id_cells(stems[1], end, columns[first:second]),
+        ]
+        return ends, columns[second:]
+
+
+def _template(text: str) -> str:
+    return text.replace("%", "%%").replace("\0", "%s")
+
+
+def _columns(head: EntityHead, rows: Sequence[Row]) -> list[Any]:
+    width = width_of(head.shape)
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * width
+    if len(columns) != width:
+        raise GeodeTuiError(
+            f"{head.id}: a row has {len(columns)} values, not {width}",
+            "what was read does not fit what is written",
+            "this is a defect of geode-tui: keep the journal and report it",
+        )
+    return columns
+
+
+def id_cells(stem: str, codecs: Sequence[Codec], columns: Sequence[Sequence[Any]]) -> list[str]:
+    """The cells with the ids of nodes: one id for each key, no other node in the folder has it."""
+    if len(codecs) == 1:
+        texts = codecs[0].text_column(columns[0])
+        return [
+            cell_of(f"{stem}/{text}") if value is not None else f'"{stem}"'
+            for text, value in zip(texts, columns[0], strict=True)
+        ]
+    parts = [codec.text_column(column) for codec, column in zip(codecs, columns, strict=True)]
+    keys = zip(*columns, strict=True)
+    return [
+        cell_of(f"{stem}/{_composite(texts, key)}")
+        for texts, key in zip(zip(*parts, strict=True), keys, strict=True)
+    ]
+
+
+def _composite(texts: Sequence[str], key: Sequence[Any]) -> str:
+    pairs = zip(texts, key, strict=True)
+    return joined_text(None if value is None else text for text, value in pairs)
+
+
+def label_cell(shape: NodeShape, by_value: str | None) -> str:
+    """The cell with a node's labels."""
+    return cell_of(joined_text(labels_of(shape, by_value)))
+
+
+def csv_header(head: EntityHead) -> list[str]:
+    """The names and types of an entity's columns."""
+    shape = head.shape
+    kinds = shape.types or (ANY,) * len(shape.properties)
+    named = [
+        f"{name}:{_csv_type(kind)}" for name, kind in zip(shape.properties, kinds, strict=True)
+    ]
+    last = f"{FINGERPRINT}:long"
+    if isinstance(shape, NodeShape):
+        return [f":ID({head.stem})", *named, ":LABEL", last]
+    start, end = head.end_stems
+    return [f":START_ID({start})", f":END_ID({end})", *named, ":TYPE", last]
+
+
+def csv_header_line(head: EntityHead) -> str:
+    """The first line of an entity's file of CSV."""
+    return ",".join(_header_cell(name) for name in csv_header(head)) + "\n"
+
+
+def _header_cell(name: str) -> str:
+    return cell_of(name) if re.search(r'[",\r\n]', name) else name
+
+
+def _csv_type(graph_type: str) -> str:
+    """The nearest type that bulk loaders know; the exact one is in the header's file."""
+    if graph_type.startswith("LIST<"):
+        return _csv_type(graph_type[5:-1]) + "[]"
+    return _CSV_TYPES.get(graph_type, "string")
+
+
+def _codecs(shape: Shape) -> tuple[Codec, ...]:
+    kinds = shape.types or (ANY,) * len(shape.properties)
+    return tuple(codec_of(kind) for kind in kinds)
+
+
+def _key_codecs(shape: NodeShape) -> tuple[Codec, ...]:
+    kinds = dict(zip(shape.properties, shape.types or (), strict=False))
+    return tuple(codec_of(kinds.get(name, ANY)) for name in shape.key)
+
+
+def header_line(header: Header) -> str:
+    """A header as one line of JSON."""
+    return json.dumps(header_json(header, False), ensure_ascii=False, separators=(",", ":"))
+
+
+def folder_header(header: Header) -> str:
+    """A header as the file of a folder of CSV."""
+    return json.dumps(header_json(header, True), ensure_ascii=False, indent=2) + "\n"
