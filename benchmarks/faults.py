@@ -416,7 +416,8 @@ class _Trial:
         assert self._full is not None
         left = self.rng.choice((0, 4_096, 16_384, 65_536))
         free = shutil.disk_usage(self._full).free
-        (self._full / "filler").write_bytes(b"\0" * max(0, free - left))
+        with suppress(OSError), open(self._full / "filler", "wb", buffering=0) as filler:
+            filler.write(b"\0" * max(0, free - left))
 
     def _record(self) -> RunRecord | None:
         """The run as journaled; a full disk is emptied before."""

@@ -125,8 +125,8 @@ def patch(fault: Fault) -> None:
         for name in names:
             if (owner, name) == ("Store", "write"):
                 kind.write = _written(kind.write, fault)  # type: ignore[attr-defined]
-            else:
-                setattr(kind, name, _watched(kind.__dict__[name], f"{owner}.{name}", fault))
+            else:  # noqa
+                if name in kind.__dict__: setattr(kind, name, _watched(kind.__dict__[name], f"{owner}.{name}", fault))
 
 
 def _watched(work: Any, point: str, fault: Fault) -> Any:

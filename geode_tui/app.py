@@ -1,4 +1,4 @@
-"""The terminal interface: five screens on one workspace."""
+"""The terminal interface: six screens on one workspace."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ _SCREENS = {
     "mapping": "MappingScreen",
     "run": "RunScreen",
     "report": "ReportScreen",
+    "history": "HistoryScreen",
 }
 
 

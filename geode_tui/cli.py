@@ -111,12 +111,54 @@ def build_parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--parallel", type=_positive, default=2, metavar="N", help="sessions on the source (2)"
     )
+    migrate.add_argument(
+        "--strategy",
+        choices=("big-bang", "incremental"),
+        default="big-bang",
+        help="all at once (big-bang), or the mapping's waves one after the other",
+    )
+    migrate.add_argument("--wave", metavar="W", default="", help="stop after this wave")
+    _dead_limit(migrate, "10,000")
+    migrate.add_argument(
+        "--into-existing", action="store_true", help="allow nodes of the mapping's labels there"
+    )
     _json(migrate)
 
     resume = _verb(verbs, "resume", "go on with a run that stopped", _resume)
     resume.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
     resume.add_argument("--source", metavar="DSN", help="the same source, for its password")
+    resume.add_argument("--wave", metavar="W", help="stop after this wave")
+    _dead_limit(resume, "as before")
     _json(resume)
+
+    rollback = _verb(verbs, "rollback", "take back what a run wrote", _rollback)
+    rollback.add_argument("run", type=_positive, help="its number")
+    rollback.add_argument("--to", metavar="CHECKPOINT", help="only what came after this moment")
+    rollback.add_argument("--yes", action="store_true", help="do not ask for the target's name")
+    _json(rollback)
+
+    pause = _verb(verbs, "pause", "let a run stand still until it is resumed", _pause)
+    pause.add_argument("run", type=_positive, nargs="?", help="its number (the one that goes)")
+    _json(pause)
+
+    throttle = _verb(verbs, "throttle", "change how fast a run may go", _throttle)
+    throttle.add_argument("run", type=_positive, nargs="?", help="its number (the one that goes)")
+    throttle.add_argument(
+        "--rows-per-second", type=_positive_or("off"), metavar="N", help="at most so many, or off"
+    )
+    throttle.add_argument("--parallel", type=_positive, metavar="N", help="workers")
+    throttle.add_argument(
+        "--batch-size", type=_positive_or("auto"), metavar="N", help="rows a transaction, or auto"
+    )
+    _json(throttle)
+
+    checkpoint = _verb(verbs, "checkpoint", "take a moment to roll back to", _checkpoint)
+    checkpoint.add_argument("run", type=_positive, help="its number")
+    checkpoint.add_argument("name", metavar="NAME", help="the checkpoint's name")
+    checkpoint.add_argument(
+        "--timeout", type=_positive, default=60, metavar="S", help="wait so many seconds (60)"
+    )
+    _json(checkpoint)
 
     validate = _verb(verbs, "validate", "compare source and graph: the ledger", _validate)
     _source(validate)
@@ -140,6 +182,32 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_argument("old", metavar="OLD", help="the mapping of the graph that is there")
     schema.add_argument("new", metavar="NEW", help="the mapping that it should have")
     _json(schema)
+
+    export = _verb(verbs, "export", "write the mapped graph to files", _export)
+    _source(export)
+    _mapping(export)
+    export.add_argument(
+        "--output", required=True, metavar="F", help="F.json, F.jsonl (.gz, .zst), or a folder"
+    )
+    export.add_argument("--format", choices=("json", "jsonl", "csv"), help="if the name says none")
+    export.add_argument(
+        "--compression", choices=("gzip", "zstd"), help="of the files in a folder of CSV"
+    )
+    export.add_argument("--batch-size", type=_positive, metavar="N", help="rows written at once")
+    export.add_argument(
+        "--parallel", type=_positive, default=2, metavar="N", help="worker processes (2)"
+    )
+    _json(export)
+
+    import_ = _verb(verbs, "import", "load files into a graph", _import)
+    import_.add_argument("--input", required=True, metavar="F", help="what export wrote")
+    _target(import_)
+    import_.add_argument("--batch-size", type=_positive, metavar="N", help="rows a transaction")
+    import_.add_argument("--parallel", type=_positive, default=2, metavar="N", help="workers (2)")
+    import_.add_argument(
+        "--into-existing", action="store_true", help="the graph may hold such nodes already"
+    )
+    _json(import_)
 
     query = _verb(verbs, "query", "run one GQL statement, for a look", _query)
     _target(query)
@@ -189,6 +257,16 @@ def _mapping(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", required=True, metavar="FILE", help="the mapping's file")
 
 
+def _dead_limit(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--dead-limit",
+        type=_limit,
+        default=-1,
+        metavar="N",
+        help=f"dead letters after which an entity stops, or none ({default})",
+    )
+
+
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -197,6 +275,26 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def _limit(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, and not the word none")
+    return int(text)
+
+
+def _positive_or(word: str) -> Callable[[str], int | str]:
+    def parse(text: str) -> int | str:
+        if text == word:
+            return word
+        try:
+            return _positive(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, and not the word {word}") from None
+
+    return parse
 
 
 # Each verb imports what it needs when it runs: `--help` and `info` stay quick.
@@ -250,6 +348,30 @@ def _resume(arguments: argparse.Namespace) -> int:
     return resume(arguments)
 
 
+def _rollback(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.rollback import rollback
+
+    return rollback(arguments)
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.steer import pause
+
+    return pause(arguments)
+
+
+def _throttle(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.steer import throttle
+
+    return throttle(arguments)
+
+
+def _checkpoint(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.steer import checkpoint
+
+    return checkpoint(arguments)
+
+
 def _validate(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.migrate import validate
 
@@ -272,6 +394,18 @@ def _schema(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.schema import schema
 
     return schema(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.files import export
+
+    return export(arguments)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.files import import_
+
+    return import_(arguments)
 
 
 def _query(arguments: argparse.Namespace) -> int:

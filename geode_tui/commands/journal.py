@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from geode_tui.commands.output import (
     aligned,
@@ -16,6 +23,7 @@ from geode_tui.commands.output import (
     show_json,
     show_ledger,
 )
+from geode_tui.commands.standing import HighWater, is_going, status_document, status_text
 from geode_tui.errors import EXIT_OK, UsageError
 from geode_tui.migration.journal import Journal, RunRecord
 
@@ -25,19 +33,39 @@ FOLLOW_SECONDS = 1.0
 def status(arguments: argparse.Namespace) -> int:
     """Print where a run stands (the newest by default); `--follow` until it is over."""
     journal = Journal()
-    number = arguments.run or _newest(journal)
-    last = ""
-    while True:
+    number = arguments.run or newest_run(journal)
+    if not arguments.follow:
         document = status_document(journal, number)
-        state = document["state"]
-        if arguments.json:
-            show_json(document, indent=None if arguments.follow else 2)
-        elif (text := _status_text(document)) != last:
-            last = text
-            _show_lines(text)
-        if not arguments.follow or state != "running":
-            return EXIT_OK
-        time.sleep(FOLLOW_SECONDS)
+        show_json(document) if arguments.json else _show_lines(status_text(document))
+        return EXIT_OK
+    seen = HighWater()
+    with _follower(arguments.json) as tell:
+        while is_going(document := status_document(journal, number, seen)):
+            tell(document)
+            time.sleep(FOLLOW_SECONDS)
+    show_json(document, indent=None) if arguments.json else _show_lines(status_text(document))
+    return EXIT_OK
+
+
+@contextmanager
+def _follower(json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """How to show a run that goes: JSON lines, drawn in place on a terminal, or what changed."""
+    if json:
+        yield lambda document: show_json(document, indent=None)
+    elif sys.stdout.isatty():
+        console = Console(highlight=False, markup=False)
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda document: live.update(Text(status_text(document)), refresh=True)
+    else:
+        last = ""
+
+        def tell(document: dict[str, Any]) -> None:
+            nonlocal last
+            if (text := status_text(document)) != last:
+                last = text
+                _show_lines(text)
+
+        yield tell
 
 
 def runs(arguments: argparse.Namespace) -> int:
@@ -67,52 +95,12 @@ def runs(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def status_document(journal: Journal, number: int) -> dict[str, Any]:
-    """Where a run stands, as a JSON document (docs/cli.md)."""
-    record = journal.run(number)
-    entities = journal.chunks.entities(number)
-    return {
-        "run": number,
-        "state": record.state,
-        "resumable": record.resumable,
-        "source": record.source,
-        "target": record.target,
-        "graph": record.graph,
-        "started": record.started,
-        "ended": record.ended,
-        "error": record.error,
-        "phases": [asdict(phase) for phase in journal.phases(number)],
-        "entities": [asdict(entity) for entity in entities],
-        "rows": sum(entity.rows for entity in entities),
-    }
-
-
-def _newest(journal: Journal) -> int:
+def newest_run(journal: Journal) -> int:
+    """The number of the newest run. Raises UsageError when there is none."""
     records = journal.runs()
     if not records:
         raise UsageError("there is no run yet", "", "begin one with: geode-tui migrate")
     return records[0].number
-
-
-def _status_text(document: dict[str, Any]) -> str:
-    phases = "  ".join(f"{p['name']} {p['state']}" for p in document["phases"])
-    lines = [
-        f"run {document['run']} {document['state']}: {document['source']} → {document['target']}",
-        phases,
-    ]
-    rows = []
-    for e in document["entities"]:
-        done = e["state"] == "done"
-        of = "" if done or e["estimate"] is None else f"of ±{e['estimate']:,}"
-        state = f"{e['state']} {e['reason']}".strip()
-        left = f"{e['dead']:,}", f"{e['orphans']:,}"
-        rows.append((e["id"], state, f"{e['rows']:,}", of, *left))
-    lines += aligned(("entity", "state", "rows", "", "dead", "orphans"), rows, "__>>>>")
-    if document["error"]:
-        lines += document["error"].split("\n")
-    if document["resumable"]:
-        lines.append(f"go on with: geode-tui resume {document['run']}")
-    return "\n".join(lines)
 
 
 def _show_lines(text: str) -> None:
@@ -121,7 +109,7 @@ def _show_lines(text: str) -> None:
 
 
 def _show_run(journal: Journal, arguments: argparse.Namespace) -> int:
-    number = arguments.run or _newest(journal)
+    number = arguments.run or newest_run(journal)
     record, ledger = journal.run(number), journal.ledger(number)
     document = status_document(journal, number)
     events, letters = journal.events(number), journal.dead_letters.of(number)
@@ -136,7 +124,7 @@ def _show_run(journal: Journal, arguments: argparse.Namespace) -> int:
         }
         show_json(document)
         return EXIT_OK
-    _show_lines(_status_text(document))
+    _show_lines(status_text(document))
     for event in events:
         show(f"{moment(event.at)} {event.level:7} {event.message}")
     for letter in letters:

@@ -22,6 +22,7 @@ from geode_tui.commands.output import (
     silence,
 )
 from geode_tui.commands.progress import ProgressDisplay
+from geode_tui.commands.steer import lift_pause, paused_run
 from geode_tui.errors import (
     EXIT_DIFFERS,
     EXIT_INTERRUPTED,
@@ -31,6 +32,7 @@ from geode_tui.errors import (
     RunStopped,
     UsageError,
 )
+from geode_tui.migration.engine import AS_IT_WAS, DEAD_LIMIT
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.plan import make_plan
 from geode_tui.migration.runner import Runner, RunRequest
@@ -52,22 +54,32 @@ def migrate(arguments: argparse.Namespace) -> int:
         schemas_of(arguments),
         arguments.parallel,
         arguments.batch_size,
+        strategy=arguments.strategy,
+        last_wave=arguments.wave,
+        dead_limit=DEAD_LIMIT if arguments.dead_limit == AS_IT_WAS else arguments.dead_limit,
+        into_existing=arguments.into_existing,
     )
     return drive(Runner(request), arguments.json)
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    """Go on with a run that stopped."""
-    number = arguments.run
-    if number is None:
-        number = _newest_resumable()
-    record = Journal().run(number)
+    """Go on with a run that stopped, or lift the pause of one that goes."""
+    journal = Journal()
+    number = arguments.run or paused_run(journal) or _newest_resumable()
+    record = journal.run(number)
+    if lift_pause(journal, record, arguments.json):
+        return EXIT_OK
     if record.label == "demo" and not arguments.source:
         from geode_tui.commands.demo import resume_demo
 
         return resume_demo(record, arguments.json)
-    source = source_of(arguments) or None
-    return drive(Runner(resume=number, source=source), arguments.json)
+    runner = Runner(
+        resume=number,
+        source=source_of(arguments) or None,
+        last_wave=arguments.wave,
+        dead_limit=arguments.dead_limit,
+    )
+    return drive(runner, arguments.json)
 
 
 def drive(runner: Runner, json: bool) -> int:

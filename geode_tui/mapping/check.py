@@ -68,6 +68,29 @@ def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
             yield Problem((*place, "type"), what, "rename the type of one of the two")
         taken.add(relationship.id)
         yield from _relationship_problems(relationship, place, mapping, catalog)
+    yield from _wave_problems(mapping)
+
+
+def _wave_problems(mapping: Mapping) -> Iterator[Problem]:
+    """A wave has a name of its own; each rule is in one wave at most."""
+    ids = {rule.id: rule for rule in mapping.rules}
+    names: set[str] = set()
+    waves: dict[str, str] = {}
+    for number, wave in enumerate(mapping.waves):
+        place: Place = ("waves", number)
+        if not wave.name.strip():
+            yield Problem((*place, "name"), "the wave has no name", "name it")
+        elif wave.name in names:
+            yield Problem((*place, "name"), f"wave {wave.name} stands twice", "rename one of them")
+        names.add(wave.name)
+        for position, rule in enumerate(wave.rules):
+            inner: Place = (*place, "rules", position)
+            if rule not in ids:
+                yield Problem(inner, f"no rule {rule}", nearest(rule, ids))
+            elif rule in waves:
+                what = f"{rule} is in wave {waves[rule]} already"
+                yield Problem(inner, what, "name it in one wave")
+            waves.setdefault(rule, wave.name)
 
 
 def _shared_label_problems(rule: NodeRule, place: Place, first: NodeRule) -> Iterator[Problem]:

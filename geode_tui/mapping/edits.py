@@ -10,6 +10,7 @@ from geode_tui.catalog import Catalog, TableName
 from geode_tui.errors import MappingError
 from geode_tui.mapping.model import Mapping, NodeRule, Property, RelationshipRule, Rule
 from geode_tui.mapping.names import is_graph_name, unused
+from geode_tui.mapping.waves import keep_waves
 
 
 @dataclass
@@ -73,7 +74,9 @@ def rename_label(mapping: Mapping, label: str, new: str) -> Mapping:
     if all(r.label != rule.label for r in nodes):
         nodes = tuple(_with_labels(r, {rule.label: new}) for r in nodes)
     relationships = tuple(_relabelled(r, ids) for r in mapping.relationships)
-    return replace(mapping, nodes=nodes, relationships=relationships)
+    pairs = zip(mapping.relationships, relationships, strict=True)
+    ids |= {old.id: moved.id for old, moved in pairs}
+    return keep_waves(replace(mapping, nodes=nodes, relationships=relationships), ids)
 
 
 def rename_type(mapping: Mapping, rule: RelationshipRule, new: str) -> Mapping:
@@ -119,12 +122,13 @@ def set_property_type(mapping: Mapping, rule: Rule, name: str, graph_type: str) 
 
 
 def replace_rule(mapping: Mapping, old: Rule, new: Rule) -> Mapping:
-    """The mapping with one rule in another's place."""
+    """The mapping with one rule in another's place, in its wave too."""
+    ids = {old.id: new.id}
     if isinstance(old, NodeRule):
         nodes = tuple(new if r is old or r == old else r for r in mapping.nodes)
-        return replace(mapping, nodes=nodes)  # type: ignore[arg-type]
+        return keep_waves(replace(mapping, nodes=nodes), ids)  # type: ignore[arg-type]
     relationships = tuple(new if r is old or r == old else r for r in mapping.relationships)
-    return replace(mapping, relationships=relationships)  # type: ignore[arg-type]
+    return keep_waves(replace(mapping, relationships=relationships), ids)  # type: ignore[arg-type]
 
 
 def merge(fresh: Mapping, edited: Mapping, catalog: Catalog) -> Mapping:
@@ -172,7 +176,8 @@ def merge(fresh: Mapping, edited: Mapping, catalog: Catalog) -> Mapping:
             used = types.setdefault((r.start.node, r.end.node), set())
             ours.append(replace(r, type=unused(r.type, used)))
             used.add(ours[-1].type)
-    return replace(edited, nodes=tuple(nodes), relationships=tuple(ours), database=fresh.database)
+    merged = replace(edited, nodes=tuple(nodes), relationships=tuple(ours))
+    return keep_waves(replace(merged, database=fresh.database))
 
 
 def _refreshed(rule: NodeRule, fresh: Mapping, catalog: Catalog) -> NodeRule:

@@ -187,6 +187,20 @@ class Extract:
         """The row at a cursor; the parameters are its texts."""
         return self._select.where(self._compare(exp.EQ)).sql("postgres")
 
+    @cached_property
+    def rows_at_sql(self) -> str:
+        """The rows at some cursors, with the number of the cursor (from 1) as one more column.
+
+        The parameters are lists of texts, one for each cursor column.
+        """
+        columns = [exp.to_identifier(f"c{n}") for n in range(len(self.cursor_columns))]
+        texts = [cast(_parameter(n), "text[]") for n in range(1, len(columns) + 1)]
+        alias = exp.TableAlias(this=exp.to_identifier("w"), columns=columns)
+        wanted = exp.Unnest(expressions=texts, alias=alias, offset=exp.to_identifier("n"))
+        values = self._typed([exp.column(column.copy(), table="w") for column in columns])
+        query = self._select.join(wanted, on=_compared(exp.EQ, self._key(), values))
+        return query.select(exp.column("n", table="w")).sql("postgres")
+
     def cut_sql(self, percent: float | None) -> str:
         """The cursors that cut the table into ranges of as many rows each, in their order.
 

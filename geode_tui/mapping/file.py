@@ -29,6 +29,7 @@ from geode_tui.mapping.model import (
     Query,
     RelationshipRule,
     Waiver,
+    Wave,
 )
 from geode_tui.mapping.names import is_graph_name
 from geode_tui.mapping.types import GRAPH_TYPES
@@ -37,6 +38,8 @@ Place = tuple[str | int, ...]
 """Where a value stands in the file: `("nodes", 3, "table")`."""
 
 _KNOWN_VERSIONS = (1, FORMAT_VERSION)  # 1 named the label, not the rule, at a relationship's ends
+_TOP_FIELDS = {"version", "database", "queries", "nodes", "relationships", "waves"}
+_TOP_FIELDS |= {"waivers", "ignored"}
 _NODE_FIELDS = {"label", "name", "table", "include", "where", "labels", "labels_by", "joins"}
 _NODE_FIELDS |= {"keep_first", "key", "because", "properties"}
 _RELATIONSHIP_FIELDS = {"type", "table", "include", "where", "from", "to", "key", "because"}
@@ -89,6 +92,8 @@ def dump(mapping: Mapping) -> str:
         document["queries"] = [{"name": q.name, "sql": q.sql} for q in mapping.queries]
     document["nodes"] = [_node_document(rule) for rule in mapping.nodes]
     document["relationships"] = [_relationship_document(rule) for rule in mapping.relationships]
+    if mapping.waves:
+        document["waves"] = [{"name": w.name, "rules": list(w.rules)} for w in mapping.waves]
     if mapping.waivers:
         document["waivers"] = [asdict(waiver) for waiver in mapping.waivers]
     if mapping.ignored:
@@ -267,8 +272,7 @@ class _Reader:
             raise MappingError(
                 f"{self._name} is empty", "", "make one with: geode-tui map --output mapping.yaml"
             )
-        known = {"version", "database", "queries", "nodes", "relationships", "waivers", "ignored"}
-        top = self._mapping(root, (), known)
+        top = self._mapping(root, (), _TOP_FIELDS)
         self._version = self._integer(top, "version", (), FORMAT_VERSION)
         if self._version not in _KNOWN_VERSIONS:
             raise self._error(
@@ -283,6 +287,7 @@ class _Reader:
             queries=self._queries(top),
             waivers=tuple(self._waiver(n, p) for n, p in self._items(top, "waivers", ())),
             ignored=self._strings(top, "ignored", ()),
+            waves=tuple(self._wave(n, p) for n, p in self._items(top, "waves", ())),
         )
         return MappingFile(mapping, self._name, self._lines)
 
@@ -322,6 +327,16 @@ class _Reader:
         return Waiver(
             self._string(fields, "code", place), self._string(fields, "subject", place), reason
         )
+
+    def _wave(self, node: yaml.Node, place: Place) -> Wave:
+        fields = self._mapping(node, place, {"name", "rules"})
+        rules = []
+        for item, inner in self._items(fields, "rules", place):
+            if not isinstance(item, yaml.ScalarNode):
+                hint = 'write its label, or "(Start)-[TYPE]->(End)"'
+                raise self._error(inner, "a rule is named by its id", hint)
+            rules.append(str(item.value))
+        return Wave(self._string(fields, "name", place), tuple(rules))
 
     def _labels(self, fields: dict[str, yaml.Node], place: Place) -> tuple[str, ...]:
         labels = self._strings(fields, "labels", place)

@@ -23,6 +23,7 @@ from geode_tui.mapping.model import (
 )
 from geode_tui.mapping.relation import column_named
 from geode_tui.mapping.types import default_type
+from geode_tui.mapping.waves import keep_waves
 
 
 def set_where(mapping: Mapping, rule: Rule, where: str) -> Mapping:
@@ -108,7 +109,7 @@ def fold(mapping: Mapping, catalog: Catalog, table: TableName, to_table: TableNa
         if rule is not link:
             kept.append(_led_from(rule, child, own, kept))
     nodes = tuple(folded if r is parent else r for r in mapping.nodes if r is not child)
-    return replace(mapping, nodes=nodes, relationships=tuple(kept))
+    return keep_waves(replace(mapping, nodes=nodes, relationships=tuple(kept)))
 
 
 def unfold(mapping: Mapping, catalog: Catalog, rule: NodeRule, join_name: str) -> Mapping:
@@ -356,7 +357,7 @@ def with_relationships(mapping: Mapping, rules: Sequence[RelationshipRule]) -> M
     kept = list(mapping.relationships)
     for rule in rules:
         kept.append(_unused_type(rule, kept))
-    return replace(mapping, relationships=tuple(kept))
+    return keep_waves(replace(mapping, relationships=tuple(kept)))
 
 
 def new_node(mapping: Mapping, table: Table, key: Sequence[str] = ()) -> NodeRule:
@@ -447,7 +448,7 @@ def _without_lookup(
 ) -> Mapping:
     nodes = tuple(changed[rule.id] for rule in mapping.nodes if rule is not lookup)
     others = tuple(rule for rule in mapping.relationships if rule not in links)
-    return replace(mapping, nodes=nodes, relationships=others)
+    return keep_waves(replace(mapping, nodes=nodes, relationships=others))
 
 
 def _join_name(rule: NodeRule, wanted: str) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Names
+from dataclasses import replace
+
+from geode_tui.errors import UsageError
+from geode_tui.mapping.file import nearest
 from geode_tui.mapping.model import Mapping, Wave
 
 REST = "rest"
@@ -27,6 +32,29 @@ def waves_of(mapping: Mapping) -> tuple[Wave, ...]:
         if rules:
             found.append(Wave(name, rules))
     return tuple(found)
+
+
+def require_wave(mapping: Mapping, name: str) -> None:
+    """Raise UsageError where a mapping has no wave of that name with rules to move."""
+    names = [wave.name for wave in waves_of(mapping)]
+    if name not in names:
+        what = f"the mapping has no wave {name}"
+        raise UsageError(what, f"its waves are: {', '.join(names)}", nearest(name, names))
+
+
+def keep_waves(mapping: Mapping, renamed: Names[str, str] | None = None) -> Mapping:
+    """The mapping after an edit, its waves with the rules' new ids and without those gone.
+
+    `renamed` are the rules whose ids changed, old to new.
+    """
+    if not mapping.waves:
+        return mapping
+    there = {rule.id for rule in mapping.rules}
+    waves = []
+    for wave in mapping.waves:
+        ids = [(renamed or {}).get(rule, rule) for rule in wave.rules]
+        waves.append(replace(wave, rules=tuple(rule for rule in ids if rule in there)))
+    return replace(mapping, waves=tuple(waves))
 
 
 def _unused(names: list[str]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from geode_tui.errors import GeodeTuiError, SnapshotLostError
+from geode_tui.errors import GeodeTuiError, LostError, SnapshotLostError
 from geode_tui.migration.batches import BatchResult, DeadLimitReached
 from geode_tui.migration.chunks import Chunk, ChunkResult
 from geode_tui.migration.control import Knobs
@@ -94,6 +94,11 @@ class Backfill:
                     return
             except SnapshotLostError as lost:
                 await self._take_new_snapshot(lost, entities, everything)
+
+    async def recover(self, lost: LostError, entities: Sequence[Any]) -> None:
+        """The snapshot was lost after the move: take a new one and lead the graph to it."""
+        await self._take_new_snapshot(lost, entities, entities)
+        await self.run(entities, entities)
 
     # -- cutting --------------------------------------------------------------------------------
 
@@ -187,7 +192,7 @@ class Backfill:
     def _worker(self, everything: Sequence[Any]) -> Worker:
         record, plan = self.record, self.origin.feed_plan()
         if self.target.many_processes:
-            return ProcessWorker(plan, everything, record.target, record.graph, record.uid)
+            return ProcessWorker(plan, everything, record.target_plan, record.uid)
         return LocalWorker(plan, self.target, record.uid)
 
     async def _work(self, place: int, worker: Worker, entities: dict[str, Any]) -> None:
@@ -356,7 +361,6 @@ class Backfill:
         taken = self.journal.checkpoints.take(
             number, wanted, "backfill", self.progress.wave, automatic=False
         )
-        self.journal.audit.add(number, "checkpoint", None, {"name": wanted, "step": taken.step})
         self.journal.control.answered(number, checkpoint="")
         self.tell("info", f"checkpoint {wanted} taken at step {taken.step}", "")
         self._quiet = self.pace.draining = False
@@ -372,7 +376,7 @@ class Backfill:
                 return
 
     async def _take_new_snapshot(
-        self, lost: SnapshotLostError, entities: Sequence[Any], everything: Sequence[Any]
+        self, lost: LostError, entities: Sequence[Any], everything: Sequence[Any]
     ) -> None:
         """The snapshot is gone with its session: take a new one for what remains."""
         self.tell("warning", f"the snapshot is lost: {lost.what}", "")
@@ -409,6 +413,7 @@ class Backfill:
                 self.journal.chunks.forget(number, entity.id)
                 continue
             self.tell("warning", f"{entity.id} is read again from its start", entity.id)
+            self.journal.audit.add(number, "read again from its start", entity.id)
             shape = entity.shape
             if isinstance(shape, RelationshipShape):
                 await asyncio.to_thread(self.target.delete_relationships, shape, self.record.uid)

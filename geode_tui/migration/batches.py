@@ -59,6 +59,12 @@ class Admission(Protocol):
 class ChunkedTarget(Protocol):
     """A target that keeps what each chunk wrote apart until the chunk is whole."""
 
+    def declare(
+        self, run: str, entities: Sequence[tuple[str, NodeShape | RelationshipShape]]
+    ) -> None:
+        """Say once which entities a run will write."""
+        ...
+
     def begin_chunk(self, shape: NodeShape | RelationshipShape, step: int) -> None:
         """What is written of the shape from now on is of this step, in place of an earlier try."""
         ...

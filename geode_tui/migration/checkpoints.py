@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from geode_tui.errors import UsageError
+from geode_tui.migration.audit import Audit
 from geode_tui.migration.store import Store
 
 BEGINNING = "begin"
@@ -19,6 +20,7 @@ class Checkpoint:
     """A moment: what steps up to `step` wrote is kept by a rollback to it.
 
     `rows` are the rows that each entity had in the graph then; `at` in seconds since the epoch.
+    `void` says why no rollback can lead to it any more, and is empty where one can.
     """
 
     number: int
@@ -29,6 +31,7 @@ class Checkpoint:
     automatic: bool
     at: float
     rows: dict[str, int]
+    void: str = ""
 
 
 class Checkpoints:
@@ -36,6 +39,7 @@ class Checkpoints:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._audit = Audit(store)
 
     def of(self, run: int) -> list[Checkpoint]:
         """The checkpoints of a run, the oldest first."""
@@ -48,8 +52,21 @@ class Checkpoints:
         for checkpoint in found:
             if checkpoint.name == name:
                 return checkpoint
-        names = ", ".join(checkpoint.name for checkpoint in found) or "none yet"
-        raise UsageError(f"run {run} has no checkpoint {name}", f"there are: {names}")
+        names = ", ".join(checkpoint.name for checkpoint in found if not checkpoint.void)
+        raise UsageError(f"run {run} has no checkpoint {name}", f"there are: {names or 'none yet'}")
+
+    def void(self, run: int, step: int, why: str) -> None:
+        """Journal that what was written up to `step` is removed: nothing leads back to then."""
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE checkpoint SET void = ? WHERE run = ? AND step >= ? AND void = ''",
+                (why, run, step),
+            )
+
+    def forget_after(self, run: int, number: int) -> None:
+        """Forget the checkpoints that were taken after one."""
+        with self._store.write() as db:
+            db.execute("DELETE FROM checkpoint WHERE run = ? AND number > ?", (run, number))
 
     def take(
         self, run: int, name: str, phase: str, wave: str = "", automatic: bool = True
@@ -63,13 +80,15 @@ class Checkpoints:
             step = db.execute("SELECT steps FROM run WHERE number = ?", (run,)).fetchone()[0]
             entities = db.execute("SELECT id, rows FROM entity WHERE run = ?", (run,))
             rows = {row["id"]: row["rows"] for row in entities}
-            db.execute(
+            taken = db.execute(
                 "INSERT OR IGNORE INTO checkpoint"
                 " (run, number, name, step, phase, wave, automatic, at, rows)"
                 " SELECT ?, coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?, ?"
                 " FROM checkpoint WHERE run = ?",
                 (run, name, step, phase, wave, automatic, time.time(), json.dumps(rows), run),
             )
+            if taken.rowcount:
+                self._audit.add(run, "checkpoint", None, {"name": name, "step": step})
         return self.named(run, name)
 
 
@@ -83,4 +102,5 @@ def _checkpoint(row: sqlite3.Row) -> Checkpoint:
         bool(row["automatic"]),
         row["at"],
         json.loads(row["rows"]),
+        row["void"],
     )

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from geode_tui.errors import redact
+from geode_tui.migration.chunk_images import keep_chunk
 from geode_tui.migration.dead_letters import DeadLetter, insert_letters
 from geode_tui.migration.shapes import Shape, dump_shape, load_shape
 from geode_tui.migration.store import Store
@@ -227,15 +228,16 @@ class Chunks:
         What an earlier try said of its rows is forgotten; its step stays the same.
         """
         with self._store.write() as db:
-            step = chunk.step or self.next_step(run)
+            place = (run, chunk.entity, chunk.number)
+            known = db.execute(f"SELECT step FROM chunk WHERE {_PLACE}", place).fetchone()
+            step = (known and known["step"]) or self.next_step(run)
             db.execute(
-                "DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?",
-                (run, chunk.entity, chunk.number),
+                "DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?", place
             )
             db.execute(
                 "UPDATE chunk SET state = 'started', step = ?, snapshot = ?, started = ?,"
-                " attempts = attempts + 1 WHERE run = ? AND entity = ? AND number = ?",
-                (step, snapshot, time.time(), run, chunk.entity, chunk.number),
+                f" attempts = attempts + 1 WHERE {_PLACE}",
+                (step, snapshot, time.time(), *place),
             )
             db.execute(
                 "UPDATE entity SET retries = retries + ? WHERE run = ? AND id = ?",
@@ -284,6 +286,7 @@ class Chunks:
         """Take one more step for a chunk that is done, to bring it up to another snapshot."""
         with self._store.write() as db:
             steps = (*chunk.more_steps, self.next_step(run))
+            keep_chunk(db, run, steps[-1], chunk.entity, chunk.number)
             db.execute(
                 "UPDATE chunk SET more_steps = ? WHERE run = ? AND entity = ? AND number = ?",
                 (json.dumps(steps), run, chunk.entity, chunk.number),
@@ -327,13 +330,80 @@ class Chunks:
     def forget(self, run: int, entity: str) -> None:
         """Forget all chunks of an entity: it is cut and read again from its beginning."""
         with self._store.write() as db:
-            for table in ("chunk", "dead_letter"):
+            for table in ("chunk", "dead_letter", "pre_image"):
                 db.execute(f"DELETE FROM {table} WHERE run = ? AND entity = ?", (run, entity))
             db.execute(
                 "UPDATE entity SET state = 'waiting', reason = '', rows = 0, dead = 0,"
                 " orphans = 0, chunks = 0, bytes = 0, planned = NULL WHERE run = ? AND id = ?",
                 (run, entity),
             )
+
+
+    # -- taking back ------------------------------------------------------------------------------
+
+    def started(self, run: int) -> list[Chunk]:
+        """The chunks that were begun and are not done, in the run's order."""
+        return self._chunks("run = ? AND state = 'started' ORDER BY entity, number", run)
+
+    def withdraw(self, run: int, chunk: Chunk) -> None:
+        """Journal that a chunk which is not done is planned again: nothing of it is there."""
+        place = (run, chunk.entity, chunk.number)
+        with self._store.write() as db:
+            db.execute(f"UPDATE chunk SET {_PLANNED} WHERE {_PLACE}", place)
+            db.execute(
+                "DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?", place
+            )
+
+    def take_back(self, run: int, step: int) -> None:
+        """Journal that what steps after `step` wrote is gone: their chunks are planned again.
+
+        Entities of which nothing is left are cut again. The counters of all follow.
+        """
+        with self._store.write() as db:
+            db.execute(
+                "DELETE FROM dead_letter WHERE run = ? AND EXISTS (SELECT 1 FROM chunk"
+                " WHERE chunk.run = dead_letter.run AND chunk.entity = dead_letter.entity"
+                " AND chunk.number = dead_letter.chunk AND chunk.step > ?)",
+                (run, step),
+            )
+            db.execute(f"UPDATE chunk SET {_PLANNED} WHERE run = ? AND step > ?", (run, step))
+            db.execute(
+                "UPDATE chunk SET more_steps = (SELECT json_group_array(value)"
+                " FROM json_each(more_steps) WHERE value <= ?)"
+                " WHERE run = ? AND more_steps <> '[]'",
+                (step, run),
+            )
+            db.execute(_COUNT_AGAIN, (run,))
+            db.execute(_NOT_CUT, (run, step))
+            db.execute(
+                "DELETE FROM chunk WHERE run = ? AND entity IN"
+                " (SELECT id FROM entity WHERE run = ? AND planned IS NULL)",
+                (run, run),
+            )
+
+
+_PLACE = "run = ? AND entity = ? AND number = ?"
+_PLANNED = (
+    "state = 'planned', rows = NULL, dead = NULL, orphans = NULL, started = NULL, ended = NULL,"
+    " step = NULL, bytes = NULL, digest = NULL, snapshot = NULL, more_steps = '[]'"
+)
+_OWN = "FROM chunk WHERE chunk.run = entity.run AND chunk.entity = entity.id"
+_COUNT_AGAIN = (
+    "UPDATE entity SET "
+    + "".join(
+        f"{name} = (SELECT coalesce(sum({name}), 0) {_OWN} AND chunk.state = 'done'), "
+        for name in ("rows", "dead", "orphans", "bytes")
+    )
+    + f"chunks = (SELECT count(*) {_OWN} AND chunk.state = 'done'), reason = '',"
+    f" state = CASE WHEN state = 'done' AND NOT EXISTS (SELECT 1 {_OWN}"
+    " AND chunk.state <> 'done') THEN 'done' ELSE 'waiting' END WHERE run = ?"
+)
+# An entity that was empty and done stays so, unless the rollback is to before all.
+_NOT_CUT = (
+    "UPDATE entity SET planned = NULL, state = 'waiting' WHERE run = ?"
+    f" AND NOT EXISTS (SELECT 1 {_OWN} AND chunk.step IS NOT NULL)"
+    " AND (state <> 'done' OR ? = 0)"
+)
 
 
 def _chunk(row: sqlite3.Row) -> Chunk:
@@ -353,7 +423,7 @@ def _chunk(row: sqlite3.Row) -> Chunk:
 
 
 def _line(row: sqlite3.Row) -> ChunkLine:
-    low, high = (json.loads(row[name]) for name in ("low", "high"))
+    low, high = (json.loads(row[name] or "null") for name in ("low", "high"))
     return ChunkLine(
         row["number"],
         row["state"],

@@ -7,14 +7,16 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from geode_tui.errors import GeodeTuiError, RunStopped, UsageError
+from geode_tui.errors import GeodeTuiError, LostError, RunStopped, UsageError
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.mapping.model import Wave
-from geode_tui.mapping.waves import waves_of
+from geode_tui.mapping.waves import require_wave, waves_of
 from geode_tui.migration.backfill import NEW_SNAPSHOT, Backfill, StopRequested
+from geode_tui.migration.batches import ChunkedTarget
 from geode_tui.migration.chunks import EntityRecord
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.events import (
@@ -27,13 +29,13 @@ from geode_tui.migration.events import (
     RunState,
 )
 from geode_tui.migration.governor import Governor
-from geode_tui.migration.journal import RUN_FORMAT, Journal, NewRun, RunRecord, Strategy
+from geode_tui.migration.journal import RUN_FORMAT, Journal, NewRun, RunKind, RunRecord, Strategy
 from geode_tui.migration.origin import Origin
-from geode_tui.migration.origins import NewOrigin, origin_of
+from geode_tui.migration.origins import NewOrigin, changed_fields, origin_of
 from geode_tui.migration.pace import Pace
 from geode_tui.migration.progress import Meter, Progress
 from geode_tui.source.dsn import check_dsn, short_name, without_password
-from geode_tui.target import open_target, target_exists
+from geode_tui.target import target_exists
 from geode_tui.target.model import NodeShape, Target
 from geode_tui.validation.before import count_before
 from geode_tui.validation.ledger import Ledger
@@ -41,6 +43,8 @@ from geode_tui.validation.verify import LeftOut
 
 DEAD_LIMIT = 10_000
 """Dead letters after which an entity stops, if nobody says otherwise."""
+AS_IT_WAS = -1
+"""The dead limit of a run that is resumed stays what it was."""
 POLL_SECONDS = 0.5
 TELL_SECONDS = 1.0
 MARK_SECONDS = 5.0
@@ -52,7 +56,8 @@ class RunRequest:
 
     `last_wave` is the wave after which an incremental run stops; `dead_limit` the dead letters
     after which an entity stops (0: none are allowed, None: no limit). `into_existing` allows a
-    graph that already holds nodes with labels of the mapping.
+    graph that already holds nodes with labels of the mapping. A run of kind `export` writes
+    files of `format` and `compression`; one of kind `import` reads the files at `source`.
     """
 
     source: str
@@ -68,6 +73,9 @@ class RunRequest:
     last_wave: str = ""
     dead_limit: int | None = DEAD_LIMIT
     into_existing: bool = False
+    kind: RunKind = "migrate"
+    format: str = ""
+    compression: str = ""
 
 
 class Engine:
@@ -109,10 +117,11 @@ class Engine:
 
     async def start(self, request: RunRequest) -> Ledger:
         """Run from the beginning. Raises RunStopped, GeodeTuiError."""
-        dsn = check_dsn(request.source)
+        files = request.kind == "import"
+        dsn = request.source if files else check_dsn(request.source)
         new = NewRun(
-            without_password(dsn),
-            short_name(dsn),
+            dsn if files else without_password(dsn),
+            Path(dsn).name if files else short_name(dsn),
             request.target,
             request.graph or "",
             request.schemas,
@@ -120,10 +129,11 @@ class Engine:
             request.mapping,
             request.parallel,
             request.batch_rows,
-            strategy=request.strategy,
-            last_wave=request.last_wave,
-            dead_limit=request.dead_limit,
-            options={"into_existing": request.into_existing},
+            request.kind,
+            request.strategy,
+            request.last_wave,
+            request.dead_limit,
+            _options(request),
         )
         return await self.begin(
             new, lambda record: origin_of(record, dsn, request.password, request.mapping)
@@ -131,6 +141,8 @@ class Engine:
 
     async def begin(self, new: NewRun, origin: NewOrigin) -> Ledger:
         """Begin a run of any kind; `origin` makes its side to read from."""
+        if new.last_wave:
+            _require_wave(new.strategy, new.mapping, new.last_wave)
         unfinished = self._journal.unfinished(new.target, new.graph)
         if unfinished is not None and target_exists(new.target):
             raise UsageError(
@@ -149,26 +161,30 @@ class Engine:
         password: str | None = None,
         *,
         last_wave: str | None = None,
-        dead_limit: int | None = -1,
+        dead_limit: int | None = AS_IT_WAS,
     ) -> Ledger:
         """Go on with a run that stopped; `source` replaces its DSN (for a password).
 
-        `last_wave` and `dead_limit` (-1: as it was) change what the run began with. Raises
-        UsageError when the run is done or runs elsewhere, else as `start`.
+        `last_wave` and `dead_limit` change what the run began with. A run that stopped after its
+        last wave goes on to the end where no other is named. Raises UsageError when the run is
+        done or runs elsewhere, else as `start`.
         """
         record = self._journal.run(number)
         _require_resumable(record)
+        mapping = self._journal.mapping(number)
+        if last_wave:
+            _require_wave(record.strategy, mapping, last_wave)
+        elif last_wave is None and record.last_wave in self._journal.open_gates(number):
+            last_wave = ""
         changes: dict[str, Any] = {}
-        if last_wave is not None:
+        if last_wave is not None and last_wave != record.last_wave:
             changes["last_wave"] = last_wave
-        if dead_limit != -1:
+        if dead_limit not in (AS_IT_WAS, record.dead_limit):
             changes["dead_limit"] = dead_limit
         if changes:
             record = self._journal.change(number, **changes)
         dsn = check_dsn(source) if source and record.kind != "import" else record.source_dsn
-        return await self._drive(
-            record, origin_of(record, dsn, password, self._journal.mapping(number)), resumed=True
-        )
+        return await self._drive(record, origin_of(record, dsn, password, mapping), resumed=True)
 
     async def _drive(self, record: RunRecord, origin: Origin, resumed: bool) -> Ledger:
         self._record = record
@@ -219,7 +235,7 @@ class Engine:
                 await origin.open()
                 entities = await self._assess(record, origin)
             with self._phase("prepare"):
-                target = await asyncio.to_thread(open_target, record.target, record.graph or None)
+                target = await asyncio.to_thread(record.target_plan.open)
                 stack.push_async_callback(asyncio.to_thread, target.close)
                 await self._prepare(record, target, entities)
                 stack.push_async_callback(self._release, origin)
@@ -230,7 +246,20 @@ class Engine:
                 await asyncio.to_thread(target.flush)
             with self._phase("verify"):
                 self._checkpoint("verify", "verify")
+                return await self._verify_to_the_end(record, origin, target, entities)
+
+    async def _verify_to_the_end(
+        self, record: RunRecord, origin: Origin, target: Target, entities: Sequence[Any]
+    ) -> Ledger:
+        """Verify; where the snapshot is lost meanwhile, on a new one that the graph is led to."""
+        while True:
+            try:
                 return await self._verify(record, origin, target, entities)
+            except LostError as lost:
+                if self._work is None or await origin.alive():
+                    raise
+                await self._work.recover(lost, entities)
+                await asyncio.to_thread(target.flush)
 
     async def _assess(self, record: RunRecord, origin: Origin) -> Sequence[Any]:
         entities = await origin.entities()
@@ -243,16 +272,10 @@ class Engine:
 
     def _require_same(self, record: RunRecord, fields: dict[str, str]) -> None:
         """Refuse a source that is not the one the run began with, field by field."""
-        before = record.options.get("source")
-        if before is None:
+        if "source" not in record.options:
             self._journal.change(record.number, options=record.options | {"source": fields})
             return
-        names = sorted(before.keys() | fields.keys())
-        changed = [
-            f"{name}: it was {before.get(name, 'absent')}, now it is {fields.get(name, 'absent')}"
-            for name in names
-            if before.get(name) != fields.get(name)
-        ]
+        changed = changed_fields(record, fields)
         if changed:
             raise UsageError(
                 f"the source of run {record.number} has changed in {len(changed)} fields",
@@ -263,7 +286,9 @@ class Engine:
 
     async def _prepare(self, record: RunRecord, target: Target, entities: Sequence[Any]) -> None:
         chunks, number = self._journal.chunks, record.number
-        if not chunks.has_written(number):
+        if isinstance(target, ChunkedTarget):
+            pass  # it refuses by itself what is there already
+        elif not chunks.has_written(number):
             before = await asyncio.to_thread(count_before, target, entities)
             if not record.options.get("into_existing"):
                 _require_empty(target, entities, before)
@@ -275,6 +300,8 @@ class Engine:
             done = {e.id: e for e in chunks.entities(number)}
             await asyncio.to_thread(_require_whole, target, entities, done)
         chunks.set_shapes(number, {entity.id: entity.shape for entity in entities})
+        if isinstance(target, ChunkedTarget):
+            target.declare(record.uid, [(entity.id, entity.shape) for entity in entities])
         self._checkpoint("begin", "prepare")
         shapes = [e.shape for e in entities if isinstance(e.shape, NodeShape)]
         for statement in await asyncio.to_thread(target.prepare, shapes):
@@ -361,9 +388,12 @@ class Engine:
             raise RunStopped(
                 f"wave {wave.name} is done",
                 f"run {record.number} was asked to stop after it",
-                f"go on with: geode-tui resume {record.number} --wave NEXT (or without --wave:"
-                " to the end)",
+                f"go on with: geode-tui resume {record.number} (to the end), or with"
+                f" --wave {self._next_wave(wave).name}",
             )
+
+    def _next_wave(self, wave: Wave) -> Wave:
+        return self._waves[self._waves.index(wave) + 1]
 
     def _is_up_to(self, entity: str, wave: Wave) -> bool:
         """Whether an entity is of a wave or of one before it."""
@@ -509,6 +539,24 @@ class Engine:
         with contextlib.suppress(GeodeTuiError):  # a full disk must not hide the first reason
             self._journal.set_state(self._number, state, error)
         self._progress.end(state, error)
+
+
+def _require_wave(strategy: Strategy, mapping: GraphMapping, name: str) -> None:
+    """Refuse a last wave that the run does not have, before anything is written."""
+    if strategy != "incremental":
+        raise UsageError(
+            f"a {strategy} run has no wave {name}",
+            "it moves everything at once",
+            "begin it with --strategy incremental, or leave --wave out",
+        )
+    require_wave(mapping, name)
+
+
+def _options(request: RunRequest) -> dict[str, Any]:
+    found: dict[str, Any] = {"into_existing": request.into_existing}
+    if request.format:
+        found |= {"format": request.format, "compression": request.compression}
+    return found
 
 
 def _in_waves(record: RunRecord) -> bool:

@@ -32,10 +32,14 @@ from geode_tui.migration.events import PHASES, Event, Phase, PhaseProgress, Phas
 from geode_tui.migration.live import Live
 from geode_tui.migration.locks import Locks
 from geode_tui.migration.store import Store
+from geode_tui.target import TargetPlan
 from geode_tui.validation.ledger import Difference, Entry, Ledger
 
 RUN_FORMAT = 2
 """Runs of format 1 wrote no steps on what they made and cut no chunks: they cannot go on."""
+
+ROLLED_BACK = "rolled back"
+"""What the audit trail calls the end of a rollback."""
 
 RunKind = Literal["migrate", "export", "import", "schema"]
 Strategy = Literal["big-bang", "incremental"]
@@ -77,6 +81,12 @@ class RunRecord:
     def resumable(self) -> bool:
         """Whether `resume` can go on with it."""
         return self.state in ("stopped", "failed")
+
+    @property
+    def target_plan(self) -> TargetPlan:
+        """How to open the target."""
+        form = self.options.get("format", ""), self.options.get("compression", "")
+        return TargetPlan(self.target, self.graph, *form)
 
     @property
     def place(self) -> str:
@@ -162,6 +172,7 @@ class Journal:
             number = cast(int, cursor.lastrowid)
             what = {"target": new.target, "graph": new.graph, "source": new.source}
             what |= {"mapping": mapping_hash(new.mapping), "strategy": new.strategy}
+            what |= {"waivers": [asdict(waiver) for waiver in new.mapping.waivers]}
             self.audit.add(number, f"{new.kind} begun", None, what)
             db.executemany(
                 "INSERT INTO phase (run, name, state, reason) VALUES (?, ?, 'waiting', '')",
@@ -353,6 +364,7 @@ class Journal:
                 " SELECT ?, coalesce(max(position), 0) + 1, ?, ? FROM prepared WHERE run = ?",
                 (number, statement, 0, number),
             )
+            self.audit.add(number, "prepared", None, statement)
 
     def prepared(self, number: int) -> list[str]:
         """The statements that prepared the target for a run, the oldest first."""
@@ -364,9 +376,24 @@ class Journal:
         verdict = {"wave": wave, "balanced": ledger.balanced, "entries": len(ledger.entries)}
         self.audit.add(number, "gate", None, verdict)
 
+    def open_gates(self, number: int) -> set[str]:
+        """The waves of a run whose ledger balanced; not those that were rolled back since."""
+        gates: dict[str, float] = {}
+        for entry in self.audit.entries(number):
+            told = json.loads(entry.after)
+            if entry.what == "gate" and told["balanced"]:
+                gates[told["wave"]] = entry.at
+            elif entry.what == ROLLED_BACK:
+                gates = {wave: at for wave, at in gates.items() if at <= told["at"]}
+        return set(gates)
+
     def set_ledger(self, number: int, ledger: Ledger) -> None:
         """Journal a run's ledger."""
-        self._run_update(number, ledger=json.dumps(asdict(ledger)))
+        differing = sum(not entry.balanced for entry in ledger.entries)
+        verdict = {"balanced": ledger.balanced, "entries": len(ledger.entries)}
+        with self.store.write():
+            self._run_update(number, ledger=json.dumps(asdict(ledger)))
+            self.audit.add(number, "ledger", None, verdict | {"differing": differing})
 
     def ledger(self, number: int) -> Ledger | None:
         """The ledger of a run, None before it was taken."""

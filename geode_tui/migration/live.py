@@ -41,6 +41,16 @@ class Live:
         row = self._store.one("SELECT at, document FROM live WHERE run = ?", run)
         return (row["at"], json.loads(row["document"])) if row else None
 
+    def heard(self, run: int) -> float | None:
+        """When a run gave any word last: its counters, or something that happened."""
+        row = self._store.one(
+            "SELECT max(at) AS at FROM (SELECT at FROM live WHERE run = ?"
+            " UNION ALL SELECT max(at) FROM event WHERE run = ?)",
+            run,
+            run,
+        )
+        return row["at"] if row else None
+
     def mark(self, run: int, rows: int, rate: float, note: str = "") -> None:
         """Journal a moment of the run's throughput."""
         with self._store.write() as db:

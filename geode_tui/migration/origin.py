@@ -59,10 +59,6 @@ class Movable(Protocol):
         """Whether it can only be read from its beginning again after the snapshot is gone."""
         ...
 
-    def digest(self, rows: Sequence[Record]) -> int:
-        """The sum of what tells records apart, modulo 2**63."""
-        ...
-
     def rejected(self, row: Record) -> str | None:
         """Why a record cannot be carried, None when it can."""
         ...

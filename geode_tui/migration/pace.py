@@ -62,7 +62,7 @@ class _Bucket:
     def wait(self, rows: int, rate: float, now: float) -> float:
         """The seconds until `rows` may go; when it is 0 they are taken."""
         self._fill(rate, now)
-        if self._rows < rows:
+        if self._rows < rows - 1e-6:  # sums of fractions are not exact
             return (rows - self._rows) / rate
         self._rows -= rows
         return 0.0

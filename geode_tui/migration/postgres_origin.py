@@ -13,6 +13,7 @@ from geode_tui.mapping.check import check
 from geode_tui.mapping.file import MappingFile
 from geode_tui.mapping.infer import row_key
 from geode_tui.mapping.model import Mapping as GraphMapping
+from geode_tui.migration.batches import ChunkedTarget
 from geode_tui.migration.chunks import Chunk, Range
 from geode_tui.migration.plan import Plan, make_plan
 from geode_tui.source.cuts import cut
@@ -21,7 +22,7 @@ from geode_tui.source.postgres import Reader, SnapshotHolder, Source
 from geode_tui.target.model import Target
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut, take_ledger
+from geode_tui.validation.verify import LeftOut, take_counted_ledger, take_ledger
 
 CHUNK_ROWS = 10_000
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -167,6 +168,15 @@ class PostgresOrigin:
         row = (await self._held.fetch(statement, *(chunk.low or ()), *(chunk.high or ())))[0]
         return int(row[0]), int(row[1] or 0)
 
+    async def rows_at(
+        self, entity: Entity, places: Sequence[Sequence[str]]
+    ) -> list[tuple[int, tuple[Any, ...]]]:
+        """The records at some cursors of a keyed entity, each with the number of its cursor."""
+        lists = [list(texts) for texts in zip(*places, strict=True)]
+        with entity.named_in_errors("mend the row in the source, and try again"):
+            found = await self._held.fetch(entity.extract.rows_at_sql, *lists)
+        return [(int(row[-1]) - 1, tuple(row)[:-1]) for row in found]
+
     async def ledger(
         self,
         target: Target,
@@ -177,6 +187,8 @@ class PostgresOrigin:
     ) -> Ledger:
         """Compare both sides under the snapshot; `before` is what was in the graph already."""
         held = self._held
+        if isinstance(target, ChunkedTarget):
+            return await take_counted_ledger(held, target, entities, left_out, held.fence)
         return await take_ledger(
             held, target, entities, left_out, held.fence, progress=progress, before=before
         )

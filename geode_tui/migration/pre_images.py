@@ -1,15 +1,21 @@
-"""Pre-images: what a run overwrote or removed, kept so that a rollback can put it back."""
+"""Pre-images: what a run overwrote or removed, kept so that a rollback can put it back.
+
+They are kept in one order with what takes back a change of all of an entity (`Undo`) and what
+the journal knew (`ChunkImage`): a rollback undoes them the latest first.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from geode_tui.migration import chunk_images
 from geode_tui.migration.store import Store
 from geode_tui.target.model import Key, NodeImage, RelationshipImage, RelationshipKey
 
@@ -26,6 +32,33 @@ class PreImage:
     entity: str
     key: Key | RelationshipKey
     image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How to take back what a step did to all of an entity: a name in `rollback.UNDO`, and words.
+
+    `operation` has the name under `do`; it must be repeatable.
+    """
+
+    id: int
+    step: int
+    entity: str
+    operation: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkImage:
+    """What the journal said of a chunk before a step; see `chunk_images`."""
+
+    id: int
+    step: int
+    entity: str
+    number: int
+    text: str
+
+
+Kept = PreImage | Undo | ChunkImage
 
 
 class PreImages:
@@ -52,8 +85,17 @@ class PreImages:
                 rows,
             )
 
-    def after(self, run: int, step: int) -> Iterator[list[PreImage]]:
-        """The images of steps after `step`, the latest first, in lists."""
+    def add_undo(self, run: int, step: int, entity: str, operation: dict[str, Any]) -> None:
+        """Journal, before a step changes all of an entity, how to take that back."""
+        with self._store.write() as db:
+            db.execute(
+                "INSERT INTO pre_image (run, step, kind, entity, place, image)"
+                " VALUES (?, ?, 'undo', ?, 'null', ?)",
+                (run, step, entity, json.dumps(operation, ensure_ascii=False)),
+            )
+
+    def after(self, run: int, step: int) -> Iterator[list[Kept]]:
+        """What was kept before steps after `step`, the latest first, in lists."""
         last = 2**62
         while True:
             rows = self._store.all(
@@ -66,16 +108,22 @@ class PreImages:
             )
             if not rows:
                 return
-            yield [
-                PreImage(r["id"], r["step"], r["entity"], _loaded(r["place"]), _image(r["image"]))
-                for r in rows
-            ]
+            yield [_kept(row) for row in rows]
             last = rows[-1]["id"]
 
-    def forget(self, run: int, step: int) -> None:
-        """Forget the images of steps after `step`: they are put back."""
+    def forget_from(self, run: int, number: int) -> None:
+        """Forget what was kept from an id on: it is put back."""
         with self._store.write() as db:
-            db.execute("DELETE FROM pre_image WHERE run = ? AND step > ?", (run, step))
+            db.execute("DELETE FROM pre_image WHERE run = ? AND id >= ?", (run, number))
+
+
+def _kept(row: sqlite3.Row) -> Kept:
+    place = (row["id"], row["step"], row["entity"])
+    if row["kind"] == "undo":
+        return Undo(*place, json.loads(row["image"]))
+    if row["kind"] == chunk_images.KIND:
+        return ChunkImage(*place, json.loads(row["place"]), row["image"])
+    return PreImage(*place, _loaded(row["place"]), _image(row["image"]))
 
 
 def _image_text(image: Image) -> str:

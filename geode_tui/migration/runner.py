@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geode_tui.errors import GeodeTuiError, RunStopped
-from geode_tui.migration.engine import Engine, RunRequest
+from geode_tui.migration.engine import AS_IT_WAS, Engine, RunRequest
 from geode_tui.migration.events import Event, RunSnapshot
 from geode_tui.migration.journal import Journal
 from geode_tui.validation.ledger import Ledger
@@ -25,6 +25,8 @@ class Work:
     source: str | None = field(repr=False)
     password: str | None = field(repr=False)
     journal: Path | None
+    last_wave: str | None = None
+    dead_limit: int | None = AS_IT_WAS
 
     def __post_init__(self) -> None:
         if (self.request is None) == (self.resume is None):
@@ -32,7 +34,10 @@ class Work:
 
 
 class Runner:
-    """Drives one run, new (`request`) or resumed (`resume` its number)."""
+    """Drives one run, new (`request`) or resumed (`resume` its number).
+
+    `last_wave` and `dead_limit` are for a run that is resumed; see `Engine.resume`.
+    """
 
     def __init__(
         self,
@@ -42,8 +47,10 @@ class Runner:
         source: str | None = None,
         password: str | None = None,
         journal: Path | None = None,
+        last_wave: str | None = None,
+        dead_limit: int | None = AS_IT_WAS,
     ) -> None:
-        self._work = Work(request, resume, source, password, journal)
+        self._work = Work(request, resume, source, password, journal, last_wave, dead_limit)
         self._thread = threading.Thread(target=self._main, name="migration", daemon=True)
         self.error: GeodeTuiError | None = None
         self._prepare()
@@ -111,4 +118,10 @@ class Runner:
             await self._engine.start(work.request)
         else:
             assert work.resume is not None
-            await self._engine.resume(work.resume, work.source, work.password)
+            await self._engine.resume(
+                work.resume,
+                work.source,
+                work.password,
+                last_wave=work.last_wave,
+                dead_limit=work.dead_limit,
+            )

@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS dead_letter (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL, entity TEXT NOT NULL, chunk INTEGER NOT NULL,
   key TEXT NOT NULL, error_class TEXT NOT NULL, reason TEXT NOT NULL, row_values TEXT NOT NULL,
   at REAL NOT NULL, state TEXT NOT NULL DEFAULT 'open', place TEXT NOT NULL DEFAULT 'null',
-  note TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT '', changed REAL);
+  note TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT '', changed REAL, step INTEGER);
 CREATE INDEX IF NOT EXISTS dead_letter_run ON dead_letter (run, entity, chunk);
 CREATE TABLE IF NOT EXISTS finding (
   run INTEGER NOT NULL, position INTEGER NOT NULL, finding TEXT NOT NULL,
@@ -65,7 +65,8 @@ CREATE INDEX IF NOT EXISTS event_run ON event (run);
 CREATE TABLE IF NOT EXISTS checkpoint (
   run INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL,
   phase TEXT NOT NULL, wave TEXT NOT NULL, automatic INTEGER NOT NULL, at REAL NOT NULL,
-  rows TEXT NOT NULL DEFAULT '{}', PRIMARY KEY (run, number), UNIQUE (run, name));
+  rows TEXT NOT NULL DEFAULT '{}', void TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (run, number), UNIQUE (run, name));
 CREATE TABLE IF NOT EXISTS pre_image (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL,
   entity TEXT NOT NULL, place TEXT NOT NULL, image TEXT NOT NULL);
@@ -87,6 +88,8 @@ CREATE TABLE IF NOT EXISTS audit (
   what TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, previous TEXT NOT NULL,
   hash TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS audit_run ON audit (run);
+CREATE TABLE IF NOT EXISTS audit_head (
+  one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, hash TEXT NOT NULL);
 """
 
 # What a journal of format 1 lacks; new tables come with the schema above.
@@ -124,6 +127,7 @@ _ADDED = {
         "note TEXT NOT NULL DEFAULT ''",
         "who TEXT NOT NULL DEFAULT ''",
         "changed REAL",
+        "step INTEGER",
     ),
 }
 
@@ -207,6 +211,21 @@ class Store:
                 f"{self.path}: {error}",
                 "free space on its disk, then: geode-tui resume",
             ) from error
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """All reads inside see the file at one moment, whoever writes to it meanwhile."""
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._db.execute("BEGIN")
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                self._db.execute("COMMIT")
 
     def one(self, sql: str, *arguments: Any) -> sqlite3.Row | None:
         """The first row of a SELECT, or None."""

@@ -97,12 +97,15 @@ class RunWatch:
         """The throughput since the last call."""
         return _drained(self._metrics)
 
-    def look(self) -> None:
-        """Read the journal. Raises UsageError when there is no such run, GeodeTuiError."""
+    def look(self, counters: bool = True) -> None:
+        """Read the journal: happenings, throughput and, if wanted, the counters.
+
+        Raises UsageError when there is no such run, GeodeTuiError.
+        """
         with contextlib.closing(Journal(self._path)) as journal:
             events, self._last_event = journal.events_after(self._number, self._last_event)
             metrics = journal.live.metrics(self._number, self._last_metric)
-            sight = look_at(journal, self._number)
+            sight = look_at(journal, self._number) if counters else self.sight
         if metrics:
             self._last_metric = metrics[-1].at
         self._events.extend(events)

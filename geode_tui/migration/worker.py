@@ -22,7 +22,7 @@ from geode_tui.errors import GeodeTuiError, LostError
 from geode_tui.migration.batches import Admission, BatchResult, ChunkMove, DeadLimitReached
 from geode_tui.migration.chunks import Chunk, ChunkResult
 from geode_tui.migration.origin import Feed, FeedPlan, Movable
-from geode_tui.target import open_target
+from geode_tui.target import TargetPlan
 from geode_tui.target.model import Target
 
 Doing = Callable[[str], None]
@@ -86,8 +86,7 @@ class _Outfit:
 
     plan: FeedPlan
     entities: Sequence[Any]
-    target: str
-    graph: str
+    target: TargetPlan
     uid: str
 
 
@@ -115,9 +114,9 @@ class ProcessWorker:
     """A worker in a process of its own; it dies with the pipe to this one."""
 
     def __init__(
-        self, plan: FeedPlan, entities: Sequence[Any], target: str, graph: str, uid: str
+        self, plan: FeedPlan, entities: Sequence[Any], target: TargetPlan, uid: str
     ) -> None:
-        self._outfit = _Outfit(plan, entities, target, graph, uid)
+        self._outfit = _Outfit(plan, entities, target, uid)
         self._child: asyncio.subprocess.Process | None = None
 
     async def move(
@@ -250,7 +249,7 @@ def main() -> None:
 async def _serve(pipe: _Pipe) -> None:
     outfit: _Outfit = pipe.hear()
     entities = {entity.id: entity for entity in outfit.entities}
-    target = open_target(outfit.target, outfit.graph or None)
+    target = outfit.target.open()
     worker = LocalWorker(outfit.plan, target, outfit.uid)
     try:
         while True:

@@ -21,9 +21,11 @@ from geode_tui.mapping.implied import Candidate, Reference, test_candidates
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
 from geode_tui.mapping.suggest import Suggestion, suggest
+from geode_tui.migration.journal import RunRecord
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile
 from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.migration.watch import RunWatch, ShownRun
 from geode_tui.source.ddl import is_ddl_file, read_ddl
 from geode_tui.source.dsn import without_password
 from geode_tui.source.introspect import collector_at_rest
@@ -67,6 +69,7 @@ class Workspace:
         self.mapping_path = mapping_path
         self.parallel = parallel
         self.runner: Runner | None = None
+        self.watch: RunWatch | None = None
         self._saved: Mapping | None = None
         self._password: str | None = None
 
@@ -74,6 +77,11 @@ class Workspace:
     def saved(self) -> bool:
         """Whether the current mapping is the one in the file (or there is none yet)."""
         return self.history is None or self.history.current == self._saved
+
+    @property
+    def shown_run(self) -> ShownRun | None:
+        """The run to show: one opened from the journal, else that of this sitting."""
+        return self.watch or self.runner
 
     @property
     def mapping(self) -> Mapping | None:
@@ -206,17 +214,43 @@ class Workspace:
             self.label,
             self._password,
         )
-        self.runner = ProcessRunner(request)
-        self.runner.start()
-        return self.runner
+        return self._go(ProcessRunner(request))
 
-    def resume_run(self, number: int) -> Runner:
-        """Go on with a run that stopped; its source's password is taken from this sitting."""
+    def resume_run(self, record: RunRecord) -> Runner:
+        """Go on with a run that stopped.
+
+        The password of its source is taken from this sitting where that is the source connected
+        to. Raises UsageError while another run of this sitting goes.
+        """
         self._require_idle()
-        same = self.source_dsn or None
-        self.runner = ProcessRunner(resume=number, source=same, password=self._password)
-        self.runner.start()
-        return self.runner
+        here = without_password(self.source_dsn) == record.source_dsn
+        return self._go(
+            ProcessRunner(
+                resume=record.number,
+                source=self.source_dsn if here else None,
+                password=self._password if here else None,
+            )
+        )
+
+    def _go(self, runner: Runner) -> Runner:
+        self.runner, self.watch = runner, None
+        runner.start()
+        return runner
+
+    def open_run(self, number: int) -> None:
+        """Show a run of the journal: one of the past, or one that another process drives."""
+        own = self.runner
+        going_here = own is not None and own.run_number == number and not own.finished
+        self.watch = None if going_here else RunWatch(number)
+
+    def close_run(self) -> None:
+        """Show the run of this sitting again, if there is one."""
+        self.watch = None
+
+    def forget_run(self, number: int) -> None:
+        """What this sitting knows of a run that is over is not true any more: look it up."""
+        if self.runner is not None and self.runner.run_number == number and self.runner.finished:
+            self.runner = None
 
     def headless_command(self, screen: str) -> str:
         """The command that does the same without a screen; no password in it."""
@@ -230,6 +264,7 @@ class Workspace:
             "schema": ["inspect", "--source", source, *schemas],
             "mapping": ["map", "--source", source, *schemas, "--output", str(self.mapping_path)],
             "run": ["migrate", "--source", source, *schemas, *place, *graph, *mapping],
+            "history": ["runs"],
             "report": ["validate", "--source", source, *schemas, *place, *graph, *mapping],
         }
         return shlex.join(["geode-tui", *words.get(screen, [])])

@@ -25,6 +25,7 @@ _MODE_HELP = {
     "mapping": "what becomes of it",
     "run": "the migration as it goes",
     "report": "the proof that it arrived",
+    "history": "every run: reopen, resume, roll back, compare",
 }
 
 

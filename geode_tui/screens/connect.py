@@ -259,7 +259,7 @@ The source is only ever read. An empty password means libpq's own places:
             await workspace.connect(run.source_dsn, password=password, schemas=run.schemas)
         workspace.label, workspace.target_place = run.label, run.target
         workspace.graph = run.graph or None
-        workspace.resume_run(run.number)
+        workspace.resume_run(run)
         self.app.show_in("run")
 
     async def _may_drop_edits(self) -> bool:

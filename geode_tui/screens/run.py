@@ -1,4 +1,4 @@
-"""The run: what moves, how fast, and what everything waits for."""
+"""The run: what moves, how fast, what everything waits for, and the knobs to steer it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Log, Static
 
 from geode_tui.catalog import Catalog
 from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.mapping.assess import Finding
-from geode_tui.mapping.extract import compile_extract
-from geode_tui.migration.events import Event, PhaseProgress, PhaseState, RunSnapshot
-from geode_tui.migration.dead_letters import DeadLetter
-from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.events import RunSnapshot
+from geode_tui.migration.run_list import RunLine, RunList, newest_going, newest_resumable
 from geode_tui.migration.runner import Runner
-from geode_tui.screens.base import GeodeScreen
-from geode_tui.screens.dead_letters import SHOWN, DeadLettersDialog, letter_text
+from geode_tui.migration.watch import RunWatch, ShownRun
+from geode_tui.screens.dead_letters import DeadLettersScreen
 from geode_tui.screens.dialogs import ConfirmDialog, TextDialog
-from geode_tui.widgets.entity_table import EntityTable, eta_text, rows_text, state_text
-from geode_tui.widgets.figures import expected, percent, rate, rows, span
+from geode_tui.screens.entity_detail import EntityDialog
+from geode_tui.screens.resume import resume_question
+from geode_tui.screens.run_knobs import RunKnobs
+from geode_tui.widgets.entity_table import EntityTable
+from geode_tui.widgets.figures import counted
 from geode_tui.widgets.finding_text import findings_copied
+from geode_tui.widgets.panes import Pane, Panes
 from geode_tui.widgets.run_plan import plan_text
-from geode_tui.widgets.statement import pretty_sql
-from geode_tui.widgets.status_line import PRODUCTION, run_share
+from geode_tui.widgets.run_text import (
+    log_lines,
+    pace_text,
+    phases_text,
+    totals_text,
+    workers_text,
+)
+from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.text import one_line
-from geode_tui.widgets.throughput import Throughput
+from geode_tui.widgets.throughput import Sample, Throughput
 from geode_tui.widgets.virtual_table import VirtualTable
 
-_PHASES: dict[PhaseState, tuple[str, str]] = {
-    "waiting": ("…", "$text-muted"),
-    "running": ("▶", "$text-primary"),
-    "done": ("✓", "$text-success"),
-    "failed": ("✗", "$text-error"),
-    "stopped": ("■", "$text-warning"),
-}
-_LEVELS = {"info": " ", "warning": "!", "error": "✗"}
 _LOG_LINES = 5_000
 
 
-class RunScreen(GeodeScreen):
-    """The run of the workspace, sampled a few times a second."""
+class RunScreen(RunKnobs):
+    """The run of the sitting, or one opened from the journal, sampled a few times a second."""
 
     MODE = "run"
     HELP = """
@@ -57,91 +57,149 @@ Moves the rows: **assess** the mapping, **prepare** the graph, **backfill** all 
 relationships, **verify** by counting and comparing both sides. The source is only read.
 
 - **r** shows the plan in words and starts. On a source labelled PROD its name must be typed.
+- **space** pauses and goes on; **+** and **-** change the number of workers, **t** limits the rows
+  a second, **b** the rows of a transaction. Any terminal can do the same to the same run.
+- **p** takes a checkpoint by a name of your own; a rollback (screen 6) can go back to it.
 - **s** stops safely: the chunks in flight are finished; **R** goes on from there, also after a
   crash.
-- **enter** on an entity shows its SELECT, its counts and its dead letters.
-- **d** lists the dead letters: rows that the graph refused, each with its reason.
-- **l** shows the log alone, and again all.
+- **w** watches the run that another process drives.
 
-`±` marks an estimate of the planner. An orphan is a relationship row whose node is not there.
-The run goes on while you look at other screens; it ends when geode-tui ends.
+The panes, **tab** goes around them:
+
+- **entities**: what moves. **enter** shows its chunks, its rule and its SELECT. `now` is the rate of
+  the last ten seconds, `average` that since its first row; `±` marks an estimate of the planner. An
+  orphan is a relationship row whose node is not there.
+- **rows a second**: the last ten minutes; where something held the run up, in another colour.
+- **workers**: what each does or waits for.
+- **pace**: the knobs as they are set, and what the source says of its load.
+- **log**: what happened. **l** shows it alone, and again all.
+
+**d** lists the dead letters: rows that the graph refused, each with its reason. **v** shows the
+ledger. A run reopened from the history (screen 6) looks as it did at its end; **esc** goes back.
+A run of your own goes on while you look at other screens; it ends when geode-tui ends.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "start", "run", id="run.start", tooltip="Show the plan and start a run"),
         Binding(
             "R", "resume", "resume", id="run.resume", tooltip="Go on with the run that stopped"
         ),
-        Binding("s", "stop", "stop safely", id="run.stop", tooltip="Stop after the rows in flight"),
+        Binding("w", "watch", "watch", id="run.watch", tooltip="Watch the run of another process"),
         Binding(
             "d", "dead_letters", "dead letters", id="run.dead", tooltip="Rows that were refused"
         ),
-        Binding("l", "log", "log", id="run.log", tooltip="The log alone, and again all"),
+        Binding("v", "ledger", "ledger", id="run.ledger", tooltip="The ledger of this run"),
+        Binding(
+            "l", "log", "log", show=False, id="run.log", tooltip="The log alone, and again all"
+        ),
+        Binding("tab", "pane(1)", "next pane", show=False, id="run.next", tooltip="Next pane"),
+        Binding(
+            "shift+tab",
+            "pane(-1)",
+            "previous pane",
+            show=False,
+            id="run.previous",
+            tooltip="Previous pane",
+        ),
     ]
     CSS = """
     RunScreen {
-        #run-phases, #run-totals, #run-workers { height: auto; max-height: 3; padding: 0 1; }
-        #run-workers { color: $text-muted; }
-        #run-empty { height: 1fr; padding: 1 2; }
-        #run-log { height: 8; background: $surface; border-top: solid $foreground 25%; }
-        #run-log { border-title-color: $text-muted; padding: 0 1; scrollbar-size: 0 1; }
-        &.-narrow #run-log { height: 5; }
-        &.-short #run-log, &.-short #run-workers, &.-short #throughput { display: none; }
-        &.-short #run-totals, &.-short #run-phases { height: 1; }
+        #run-phases { height: auto; max-height: 5; padding: 0 1; }
+        #run-totals { height: 1; padding: 0 1; }
+        #run-empty { height: 1fr; padding: 1 2; display: none; }
         #run-going { height: 1fr; }
-        &.-log #run-log { display: block; height: 1fr; }
-        &.-log #run-going { display: none; }
-        &.-empty #run-going, &.-empty #run-log { display: none; }
-        #run-empty { display: none; }
-        &.-empty #run-empty { display: block; }
+        #run-middle { height: 10; }
+        #run-rate { width: 5fr; }
+        #run-workers { width: 6fr; }
+        #run-pace { width: 5fr; }
+        #run-workers VerticalScroll, #run-pace VerticalScroll { padding: 0 1; }
+        #run-workers Static, #run-pace Static { height: auto; }
+        #run-log-pane { height: 9; }
+        #run-log { background: $background; scrollbar-size: 1 1; padding: 0 1; }
+        &.-narrow {
+            #run-middle { height: auto; }
+            #run-middle.-holds-shown { height: 1fr; }
+            Pane.-shown { height: 1fr; }
+        }
+        &.-short {
+            #run-phases { height: 1; }
+            #run-middle, #run-log-pane { display: none; }
+        }
+        &.-log {
+            #run-log-pane { display: block; height: 1fr; }
+            #run-phases, #run-totals, #run-entities, #run-middle, PaneBar { display: none; }
+        }
+        &.-empty {
+            #run-going { display: none; }
+            #run-empty { display: block; }
+        }
     }
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._runner: Runner | None = None
+        self._shown: ShownRun | None = None
+        self._trail: RunWatch | None = None
         self._last: RunSnapshot | None = None
-        self._told = False
+        self._looks = 0
+        self._look_error: GeodeTuiError | None = None
+        self._day = ""
+        self._told: Runner | None = None
         self._texts: dict[str, Content] = {}
-        self._resumable: RunRecord | None = None
+        self._resumable: RunLine | None = None
+        self._elsewhere: RunLine | None = None
         self._looked_at: Catalog | None = None
         self._findings: tuple[Finding, ...] = ()
+        self._runs = RunList()
 
     def compose_body(self) -> ComposeResult:
-        """Phases, entities, totals, throughput, workers, log; or what to do first."""
+        """Phases, totals and five panes; or what to do first."""
         with VerticalScroll(id="run-empty"):
             yield Static(id="run-empty-text", markup=False)
         with Vertical(id="run-going"):
             yield Static(id="run-phases", markup=False)
-            yield EntityTable(id="entities")
             yield Static(id="run-totals", markup=False)
-            yield Throughput(id="throughput")
-            yield Static(id="run-workers", markup=False)
-        log = Log(id="run-log", max_lines=_LOG_LINES)
-        log.border_title = "log"
-        yield log
+            with Panes(id="run-panes"):
+                with Pane("entities · enter opens", id="run-entities", brief="entities"):
+                    yield EntityTable(id="entities")
+                with Horizontal(id="run-middle"):
+                    with Pane("rows a second", id="run-rate"):
+                        yield Throughput(id="throughput")
+                    with Pane("workers · + -", id="run-workers", brief="workers"), VerticalScroll():
+                        yield Static(id="run-workers-text", markup=False)
+                    title = "pace · t throttle · b batch · p checkpoint"
+                    with Pane(title, id="run-pace", brief="pace"), VerticalScroll():
+                        yield Static(id="run-pace-text", markup=False)
+                with Pane("log · l alone", id="run-log-pane", brief="log"):
+                    yield Log(id="run-log", max_lines=_LOG_LINES)
 
     def on_mount(self) -> None:
-        """Sample the run, less often over a slow line."""
+        """Sample the run, less often over a slow line; look into the journal each second."""
         super().on_mount()
         self.add_class("-empty")
         self.set_interval(1.0 if "SSH_CONNECTION" in os.environ else 0.25, self._tick)
-
-    @property
-    def _going(self) -> bool:
-        runner = self.workspace.runner
-        return runner is not None and not runner.finished
+        self.set_interval(1.0, self._look)
 
     def refresh_view(self) -> None:
         """Show the run as it is now, or what to do first."""
         self._tick()
-        if self.workspace.runner is None:
+        self._look()
+        if not self.going:
             self._look_up()
+
+    def show_item(self, item: str) -> None:
+        """Open the run of that number."""
+        if item.isdecimal():
+            self.workspace.open_run(int(item))
+            self.refresh_view()
+
+    # What to do first.
 
     @work(exclusive=True, group="lookup", exit_on_error=False)
     async def _look_up(self) -> None:
-        """Find what can be resumed and what the assessment says, for the empty screen."""
+        """Find what can be resumed or watched, and what the assessment says."""
         self._looked_at = self.workspace.catalog
-        self._resumable = await asyncio.to_thread(newest_resumable)
+        lines = await asyncio.to_thread(self._runs.lines)
+        self._resumable, self._elsewhere = newest_resumable(lines), newest_going(lines)
         self._findings = await asyncio.to_thread(self.workspace.findings)
         self.query_one("#run-empty-text", Static).update(self._what_first())
         self.refresh_bindings()
@@ -150,20 +208,18 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         space = self.workspace
         parts: list[tuple[str, str]] = [("no run yet\n\n", "bold")]
         if space.source is None or space.history is None or space.catalog is None:
-            parts += [
-                ("1", "bold $text-accent"),
-                ("  connect to a source, and name a target\n", ""),
-            ]
+            parts += [_key("1"), ("  connect to a source, and name a target\n", "")]
         elif not space.target_place:
-            parts += [("1", "bold $text-accent"), ("  name a target, such as shop.grafeo\n", "")]
+            parts += [_key("1"), ("  name a target, such as shop.grafeo\n", "")]
         else:
-            parts += [("r", "bold $text-accent"), ("  start this run:\n\n", "")]
-            parts.append((self._plan() + "\n", ""))
+            parts += [_key("r"), ("  start this run:\n\n", ""), (self._plan() + "\n", "")]
+        if self._elsewhere is not None:
+            parts += [("\n", ""), _key("w"), (_offer("watch", self._elsewhere, "goes"), "")]
         if self._resumable is not None:
-            record = self._resumable
-            moved = f"{record.source} ─▶ {record.target}"
-            what = f"  go on with run {record.number}, {record.state}: {moved}"
-            parts += [("\nR", "bold $text-accent"), (one_line(what), ""), ("\n", "")]
+            line = self._resumable
+            parts += [("\n", ""), _key("R"), (_offer("go on with", line, line.state), "")]
+        if self._elsewhere is not None or self._resumable is not None:
+            parts += [("\n", ""), _key("6"), ("  every run there was\n", "")]
         return Content.assemble(*parts)
 
     def _plan(self) -> str:
@@ -184,43 +240,71 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
     # Sampling.
 
     def _tick(self) -> None:
-        runner = self.workspace.runner
-        self.set_class(runner is None, "-empty")
-        if runner is None:
+        """Sample the counters: they are in memory, whoever the run is driven by."""
+        shown = self.workspace.shown_run
+        self.set_class(shown is None, "-empty")
+        if shown is not self._shown:
+            self._begin(shown)
+        if shown is None:
             if self.is_current and self._looked_at is not self.workspace.catalog:
                 self._look_up()
-            return
-        if runner is not self._runner:
-            self._begin(runner)
-        # Asked before the sample: whoever has finished then has its last counters in it.
-        finished = runner.finished
-        snapshot = runner.snapshot()
-        with self.app.batch_update():
-            self._write_log(runner.events())
-            self.show_snapshot(snapshot)
-        if finished and not self._told:
-            self._told = True
-            self._tell_end(runner, snapshot)
+        else:
+            with self.app.batch_update():
+                self._show_sight(shown)
+        self._tell_own_end()
 
-    def _begin(self, runner: Runner) -> None:
-        self._runner, self._last, self._told = runner, None, False
+    def _begin(self, shown: ShownRun | None) -> None:
+        """Another run is shown from now on."""
+        self._shown, self._last, self._trail, self._looks = shown, None, None, 0
+        self._look_error, self._day = None, ""
         self.query_one(Throughput).clear()
+        self.query_one(EntityTable).show_entities(())
         self.query_one(Log).clear()
         self.refresh_bindings()
-        if self.is_current:
+        if self.is_current and shown is not None:
             self.query_one(EntityTable).focus()
 
-    def show_snapshot(self, snapshot: RunSnapshot) -> None:
+    def _show_sight(self, shown: ShownRun) -> None:
+        if isinstance(shown, Runner):
+            shown.events()  # the log is the journal's: it has those of before, too
+        if isinstance(shown, RunWatch) and shown.sight is None:
+            words = "✗ " + self._look_error.what if self._look_error else "… reading the journal"
+            self._update("#run-phases", Content(f"run {shown.run_number}  {one_line(words)}"))
+            return
+        self.show_snapshot(shown.snapshot(), *self._about(shown))
+
+    def _about(self, shown: ShownRun) -> tuple[str, float | None]:
+        """Where the run is shown from, and for how long its process has been silent."""
+        if self._look_error is not None:
+            return f"✗ {self._look_error.what}", None
+        if not isinstance(shown, RunWatch) or shown.sight is None:
+            return "", None
+        record = shown.sight.record
+        moved = f"{record.source} ─▶ {record.place}"
+        if not shown.finished:
+            return f"in another process: {moved}", shown.sight.silence(time.time())
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started))
+        return f"{record.state}, reopened: {moved}, {begun}", None
+
+    def show_snapshot(
+        self, snapshot: RunSnapshot, note: str = "", silence: float | None = None
+    ) -> None:
         """Show the counters; what did not change is not drawn."""
-        if snapshot.state == "running":
-            self.query_one(Throughput).add(time.monotonic(), snapshot.rate)
+        self._update("#run-phases", phases_text(snapshot, note, silence))
         if snapshot == self._last:
             return
+        changed = self._last is None or self._last.state != snapshot.state
         self._last = snapshot
+        self.query_one(Throughput).show_whole(snapshot.state != "running")
+        if snapshot.state == "running" and self._looks:
+            slowed = bool(snapshot.pace)
+            self.query_one(Throughput).add([Sample(time.time(), snapshot.rate, slowed)])
         self.query_one(EntityTable).show_entities(snapshot.entities)
-        self._update("#run-phases", phases_text(snapshot))
         self._update("#run-totals", totals_text(snapshot))
-        self._update("#run-workers", workers_text(snapshot))
+        self._update("#run-workers-text", workers_text(snapshot))
+        self._update("#run-pace-text", pace_text(snapshot))
+        if changed:
+            self.refresh_bindings()
         self.refresh_status()
 
     def _update(self, selector: str, text: Content) -> None:
@@ -228,21 +312,53 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
             self._texts[selector] = text
             self.query_one(selector, Static).update(text)
 
-    def _write_log(self, events: list[Event]) -> None:
-        if events:
-            self.query_one(Log).write_lines([log_line(event) for event in events])
+    @work(exclusive=False, group="look", exit_on_error=False)
+    async def _look(self) -> None:
+        """Read the journal of the run that is shown, unless such a look is under way."""
+        trail = self._trail_of(self._shown)
+        looking = sum(worker.group == "look" and worker.is_running for worker in self.workers)
+        if trail is None or looking > 1:
+            return
+        try:
+            await asyncio.to_thread(trail.look, trail is self._shown)
+            self._look_error = None
+        except GeodeTuiError as error:
+            self._look_error = error
+        if self._trail is not trail:
+            return
+        self._looks += 1
+        lines, self._day = log_lines(trail.events(), self._day)
+        if lines:
+            self.query_one(Log).write_lines(lines)
+        live = self._last is not None and self._last.state == "running"
+        metrics = trail.metrics()
+        if metrics and (self._looks == 1 or not live):
+            samples = [Sample(mark.at, mark.rate, bool(mark.note)) for mark in metrics]
+            self.query_one(Throughput).add(samples)
 
-    def _tell_end(self, runner: Runner, snapshot: RunSnapshot) -> None:
-        """Say how the run ended, on whatever screen one is."""
+    def _trail_of(self, shown: ShownRun | None) -> RunWatch | None:
+        """What reads the journal of a run: the run itself, or for one of our own a reader."""
+        if isinstance(shown, RunWatch):
+            self._trail = shown
+        elif self._trail is None and shown is not None and shown.run_number is not None:
+            self._trail = RunWatch(shown.run_number)
+        return self._trail
+
+    def _tell_own_end(self) -> None:
+        """Say how the run of this sitting ended, on whatever screen one is."""
+        runner = self.workspace.runner
+        if runner is None or runner is self._told or not runner.finished:
+            return
+        self._told = runner
         self.refresh_bindings()
-        self._resumable = None
-        if snapshot.state in ("stopped", "failed"):
-            self._look_up()
-        error = runner.error
+        self._look()
+        self._look_up()
+        snapshot, error = runner.snapshot(), runner.error
         if error is None:
             ledger = runner.ledger
             differing = sum(not entry.balanced for entry in ledger.entries) if ledger else 0
-            verdict = f"{differing} entries differ" if differing else "balanced"
+            words = f"{counted(differing, 'entry', 'entries')} differ"
+            verdict = words if differing else "balanced"
             severity = "warning" if differing else "information"
             self._toast(f"run {snapshot.run} is done: {verdict} · 5 report", severity)
         elif isinstance(error, RunStopped):
@@ -253,28 +369,52 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
             self._toast(f"the run failed: {error.what} · 4 run", "error")
 
     def _toast(self, message: str, severity: str) -> None:
-        kind = "information" if severity == "information" else severity
-        self.app.notify(one_line(message), severity=kind, timeout=10, markup=False)  # type: ignore[arg-type]
+        self.app.notify(one_line(message), severity=severity, timeout=10, markup=False)  # type: ignore[arg-type]
 
     # What a person does.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what is possible now is offered."""
+        own = self.workspace.runner
+        own_goes = own is not None and not own.finished
+        shown = self.workspace.shown_run
         if action == "start":
-            return not self._going
+            return not own_goes and not self.going
         if action == "resume":
-            return not self._going and self._resumable is not None
-        if action == "stop":
-            return self._going
+            return not own_goes and not self.going and self._to_resume() is not None
+        if action == "watch":
+            return shown is None and self._elsewhere is not None
         if action in ("dead_letters", "log"):
-            return self.workspace.runner is not None
-        return action != "filter"
+            return shown is not None
+        if action == "ledger":
+            return shown is not None and shown.snapshot().state in ("done", "differs")
+        if action == "filter":
+            return False
+        return super().check_action(action, parameters)
+
+    def _to_resume(self) -> int | None:
+        """The run that R goes on with: the one that is shown, else the newest that stopped."""
+        shown = self.workspace.shown_run
+        if isinstance(shown, RunWatch):
+            state = shown.snapshot().state
+            return shown.run_number if state in ("stopped", "failed") else None
+        return self._resumable.number if self._resumable else None
 
     def copied(self) -> str:
         """The log when it has the focus, else the row under the cursor."""
         if isinstance(self.focused, Log):
             return "\n".join(self.focused.lines)
         return super().copied()
+
+    def action_copy_command(self) -> None:
+        """Copy the command that does what is shown: the run, or a look at it."""
+        if self.workspace.watch is None:
+            super().action_copy_command()
+            return
+        follow = " --follow" if self.going else ""
+        command = f"geode-tui status {self.workspace.watch.run_number}{follow}"
+        self.app.copy_to_clipboard(command)
+        self.say(f"copied: {command}")
 
     @work(exclusive=True, group="start", exit_on_error=False)
     async def action_start(self) -> None:
@@ -306,19 +446,14 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
 
     @work(exclusive=True, group="start", exit_on_error=False)
     async def action_resume(self) -> None:
-        """Go on with the run that stopped."""
-        record = await asyncio.to_thread(newest_resumable)
-        if record is None:
+        """Go on with a run that stopped."""
+        number = self._to_resume()
+        if number is None:
             self.say("there is no run to go on with")
             return
-        text = (
-            f"run {record.number}, {record.state}\nfrom  {record.source}\nto    {record.target}\n"
-            f"{record.error}\n\nRows that were written stay; it goes on after them."
-        )
-        name = self._name_to_type()
-        dialog = ConfirmDialog("resume?", text, yes="resume", no="not now", type_name=name)
-        if await self.app.push_screen_wait(dialog):
-            self._try(lambda: self.workspace.resume_run(record.number))
+        record = await resume_question(self, number)
+        if record is not None:
+            self._try(lambda: self.workspace.resume_run(record))
 
     def _name_to_type(self) -> str:
         space = self.workspace
@@ -334,17 +469,11 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         self._tick()
         self.refresh_status()
 
-    @work(exclusive=True, group="start", exit_on_error=False)
-    async def action_stop(self) -> None:
-        """Stop after the rows in flight, when a person says so."""
-        runner = self.workspace.runner
-        if runner is None:
-            return
-        text = "The chunks in flight are finished and journaled; R goes on from there."
-        dialog = ConfirmDialog("stop safely?", text, yes="stop", no="keep running")
-        if await self.app.push_screen_wait(dialog):
-            runner.stop()
-            self.say("stopping after the chunks in flight")
+    def action_watch(self) -> None:
+        """Open the run that another process drives."""
+        if self._elsewhere is not None:
+            self.workspace.open_run(self._elsewhere.number)
+            self.refresh_view()
 
     def action_log(self) -> None:
         """The log alone, or again all."""
@@ -352,142 +481,53 @@ The run goes on while you look at other screens; it ends when geode-tui ends.
         self.set_class(alone, "-log")
         (self.query_one(Log) if alone else self.query_one(EntityTable)).focus()
 
+    def action_pane(self, steps: int) -> None:
+        """Go to another pane."""
+        if not self.has_class("-log") and self._shown is not None:
+            self.query_one(Panes).go(steps)
+
     def action_back(self) -> None:
-        """From the log back to all."""
+        """From the log back to all; from a reopened run back to the history."""
+        watch = self.workspace.watch
         if self.has_class("-log"):
             self.action_log()
+        elif watch is not None:
+            self.workspace.close_run()
+            self.refresh_view()
+            self.app.show_in("history", str(watch.run_number))
 
-    @work(exclusive=True, group="letters", exit_on_error=False)
-    async def action_dead_letters(self) -> None:
+    def action_dead_letters(self) -> None:
         """List the rows that were refused."""
-        runner = self.workspace.runner
-        number = runner.run_number if runner else None
-        letters = await asyncio.to_thread(dead_letters, number) if number is not None else []
-        self.app.push_screen(DeadLettersDialog(f"dead letters of run {number or '–'}", letters))
+        self._show_letters("")
+
+    def _show_letters(self, entity: str) -> None:
+        shown = self.workspace.shown_run
+        if shown is not None and shown.run_number is not None:
+            self.app.push_screen(DeadLettersScreen(shown.run_number, entity))
+
+    def action_ledger(self) -> None:
+        """Show the ledger of this run."""
+        shown = self.workspace.shown_run
+        if shown is not None and shown.run_number is not None:
+            self.app.show_in("report", str(shown.run_number))
 
     @on(VirtualTable.RowSelected, "#entities")
     def _opened(self) -> None:
-        self._show_details()
-
-    @work(exclusive=True, group="letters", exit_on_error=False)
-    async def _show_details(self) -> None:
         entity = self.query_one(EntityTable).entity
-        if entity is None:
+        if entity is None or self._last is None:
             return
-        number = self._last.run if self._last else 0
-        letters = await asyncio.to_thread(dead_letters, number) if entity.dead else []
-        own = [letter_text(letter) for letter in letters if letter.entity == entity.id]
-        lines = [
-            f"state     {state_text(entity)}",
-            f"rows      {rows_text(entity)}",
-            f"rate      {rate(entity.rate)}, eta {eta_text(entity)}",
-            f"chunks    {rows(entity.chunks_done)}, retried {rows(entity.retries)}",
-            f"left out  {rows(entity.dead)} dead letters, {rows(entity.orphans)} orphans",
-        ]
-        statement = self._statement(entity.id)
-        text = "\n".join(lines) + (f"\n\n{statement}" if statement else "")
-        if own:
-            text += "\n\ndead letters\n\n" + "\n\n".join(own)
-        self.app.push_screen(TextDialog(entity.id, text))
 
-    def _statement(self, entity: str) -> str:
-        space = self.workspace
-        if space.history is None or space.catalog is None:
-            return ""
-        rule = space.history.current.rule(entity)
-        if rule is None:
-            return ""
-        try:
-            extract = compile_extract(rule, space.history.current, space.catalog)
-        except GeodeTuiError:
-            return ""
-        return pretty_sql(extract.first_sql if extract.keyed else extract.sample_sql(None))
+        def closed(answer: str | None) -> None:
+            if answer:
+                self._show_letters(answer)
+
+        self.app.push_screen(EntityDialog(self._last.run, entity), closed)
 
 
-def newest_resumable() -> RunRecord | None:
-    """The newest run that can be resumed: no later run went to the same graph."""
-    journal = Journal()
-    try:
-        records = journal.runs()
-    finally:
-        journal.close()
-    seen = set()
-    for record in records:
-        place = (record.target, record.graph)
-        if record.resumable and place not in seen:
-            return record
-        seen.add(place)
-    return None
+def _key(key: str) -> tuple[str, str]:
+    return key, "bold $text-accent"
 
 
-def dead_letters(number: int) -> list[DeadLetter]:
-    """The first dead letters of a run."""
-    journal = Journal()
-    try:
-        return journal.dead_letters.of(number, SHOWN)
-    finally:
-        journal.close()
-
-
-def phases_text(snapshot: RunSnapshot) -> Content:
-    """`✓ assess ─ ✓ prepare ─ ▶ backfill 62 % ─ … verify`, with the reason of the last below."""
-    parts: list[tuple[str, str]] = [(f"run {snapshot.run}  ", "bold")] if snapshot.run else []
-    for number, phase in enumerate(snapshot.phases):
-        glyph, style = _PHASES[phase.state]
-        parts.append((" ─ " if number else "", "$text-muted"))
-        parts.append((f"{glyph} {phase.name}{_phase_detail(phase, snapshot)}", style))
-    reasons = [f"{p.name}: {one_line(p.reason)}" for p in snapshot.phases if p.reason]
-    if reasons:
-        parts.append(("\n" + " · ".join(reasons), "$text-muted"))
-    if snapshot.error:
-        parts.append((f"\n✗ {one_line(snapshot.error)}", "$text-error"))
-    return Content.assemble(*parts)
-
-
-def _phase_detail(phase: PhaseProgress, snapshot: RunSnapshot) -> str:
-    if phase.state == "waiting":
-        return ""
-    if phase.state != "running":
-        known = phase.started is not None and phase.ended is not None
-        return f" {span((phase.ended or 0) - (phase.started or 0))}" if known else f" {phase.state}"
-    share = run_share(snapshot) if phase.name == "backfill" else None
-    return f" {percent(min(share, 0.99))}" if share is not None else " running"
-
-
-def totals_text(snapshot: RunSnapshot) -> Content:
-    """`rows 1,234 of ±2.0 M · 38.7 k/s · elapsed 1:02 · snapshot 0:41 old`."""
-    sizes = [entity.rows_estimated for entity in snapshot.entities]
-    exact = all(entity.estimate_exact for entity in snapshot.entities)
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    of = "" if snapshot.state == "done" else f" of {expected(total, exact)}"
-    parts: list[tuple[str, str]] = [
-        ("rows ", "$text-muted"),
-        (rows(snapshot.rows_written), "bold"),
-        (of, ""),
-        (" · ", "$text-muted"),
-        (_speed(snapshot), "bold"),
-        (" · elapsed ", "$text-muted"),
-        (span(snapshot.elapsed), ""),
-    ]
-    if snapshot.snapshot_age is not None:
-        parts += [(" · snapshot held ", "$text-muted"), (span(snapshot.snapshot_age), "")]
-    return Content.assemble(*parts)
-
-
-def _speed(snapshot: RunSnapshot) -> str:
-    """The rate of now, once it is over that of the whole run."""
-    if snapshot.state == "running":
-        return rate(snapshot.rate)
-    return f"{rate(snapshot.rows_written / max(snapshot.elapsed, 0.001))} over all"
-
-
-def workers_text(snapshot: RunSnapshot) -> Content:
-    """What each worker does or waits for."""
-    doing = " · ".join(one_line(worker) for worker in snapshot.workers)
-    return Content(f"workers  {doing}" if doing else "workers  none at work")
-
-
-def log_line(event: Event) -> str:
-    """`14:02:01 ! message`."""
-    clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-    return f"{clock} {_LEVELS[event.level]} {one_line(event.message)}"
+def _offer(verb: str, line: RunLine, state: str) -> str:
+    moved = f"{line.source} ─▶ {line.place}"
+    return one_line(f"  {verb} run {line.number}, {state}: {moved}") + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from geode_tui.errors import UsageError
@@ -11,6 +12,29 @@ from geode_tui.target.model import Target
 def target_exists(place: str) -> bool:
     """Whether there is something at a target's place."""
     return Path(place).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What is needed to open a target to write, here or in another process.
+
+    `format` is that of files (`json`, `jsonl`, `csv`), empty for a graph; `compression` of files.
+    """
+
+    place: str
+    graph: str = ""
+    format: str = ""
+    compression: str = ""
+
+    def open(self) -> Target:
+        """Open the target. Raises UsageError, ConnectError."""
+        if not self.format:
+            return open_target(self.place, self.graph or None)
+        from geode_tui.target.file_formats import form_of
+        from geode_tui.target.files import FileTarget
+
+        form = form_of(self.place, self.format, self.compression or None)
+        return FileTarget(self.place, form)
 
 
 def open_target(

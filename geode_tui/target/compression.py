@@ -50,6 +50,11 @@ def suffix_of(compression: Compression | None) -> str:
     return next((end for end, kind in SUFFIXES.items() if kind == compression), "")
 
 
+def compression_of(path: Path) -> Compression | None:
+    """How a file is compressed, by the end of its name."""
+    return SUFFIXES.get(path.suffix.lower())
+
+
 def compressor(compression: Compression | None) -> Compressor:
     """A new member. Raises UsageError where the library is not there."""
     if compression == "gzip":

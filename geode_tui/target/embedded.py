@@ -42,6 +42,9 @@ _DELETE_ROWS = 20_000
 class EmbeddedGraph:
     """A Grafeo file, or one named graph in it; open for one process at a time."""
 
+    many_processes = False
+    writers_collide = False
+
     def __init__(self, database: grafeo.GrafeoDB, path: Path, graph: str | None) -> None:
         self._database = database
         self._path = path

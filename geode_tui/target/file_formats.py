@@ -1,7 +1,7 @@
 """The forms of a graph in files: JSON, JSON lines, and a folder of CSV with typed headers.
 
 Each says in a header which entities it holds, with the type of every property, and how many
-records of each. A record is one node or relationship; this module makes the texts of records.
+records of each. A record is one node or relationship (`file_records`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from geode_tui.errors import GeodeTuiError, UsageError
-from geode_tui.mapping.model import FINGERPRINT
+from geode_tui.errors import UsageError
 from geode_tui.target.compression import SUFFIXES, Compression, suffix_of
 from geode_tui.target.file_values import (
     ANY,
     Codec,
-    cell_of,
     codec_of,
-    joined_text,
-    quoted_json,
 )
-from geode_tui.target.model import NodeShape, RelationshipShape, Row
+from geode_tui.target.model import NodeShape, RelationshipShape
 
 Format = Literal["json", "jsonl", "csv"]
 Shape = NodeShape | RelationshipShape
@@ -117,12 +113,18 @@ class EntityHead:
         """Whether its records are nodes or relationships."""
         return "node" if isinstance(self.shape, NodeShape) else "relationship"
 
-    @cached_property
+    @property
     def codecs(self) -> tuple[Codec, ...]:
         """The codecs of the properties."""
         return _codecs(self.shape)
 
-    @cached_property
+    @property
+    def key_codecs(self) -> tuple[Codec, ...]:
+        """The codecs of a node's key."""
+        assert isinstance(self.shape, NodeShape)
+        return _key_codecs(self.shape)
+
+    @property
     def end_codecs(self) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
         """The codecs of the keys of a relationship's ends."""
         assert isinstance(self.shape, RelationshipShape)
@@ -186,11 +188,11 @@ def header_of(
 
 
 def _refuse_twins(heads: Sequence[EntityHead]) -> None:
-    seen: set[tuple[str, str | Shape]] = set()
+    seen: set[str | Shape] = set()
     for head in heads:
-        if (head.kind, head.id) in seen or (head.kind, head.shape) in seen:
+        if head.id in seen or head.shape in seen:
             raise UsageError(f"there are two entities {head.id}", "", "give one another name")
-        seen |= {(head.kind, head.id), (head.kind, head.shape)}
+        seen |= {head.id, head.shape}
 
 
 def _stems(names: Sequence[str]) -> list[str]:
@@ -283,7 +285,6 @@ def _read_header(told: dict[str, Any]) -> Header:
         )
         _add(heads, _head(node, shape))
     nodes = dict(heads)
-    relationships: dict[str, EntityHead] = {}
     for told_one in told["relationships"]:
         names, kinds, key = _properties_of(told_one)
         start, end = (nodes[told_one[place]] for place in ("start", "end"))
@@ -294,8 +295,8 @@ def _read_header(told: dict[str, Any]) -> Header:
         edge = RelationshipShape(kind, start.shape, end.shape, key, names, kinds, owned)
         stems = (start.stem, end.stem)
         head = replace(_head(told_one, edge), start=start.id, end=end.id, end_stems=stems)
-        _add(relationships, head)
-    return Header(_string(told.get("run", "")), (*nodes.values(), *relationships.values()))
+        _add(heads, head)
+    return Header(_string(told.get("run", "")), tuple(heads.values()))
 
 
 def _add(heads: dict[str, EntityHead], head: EntityHead) -> None:
@@ -337,191 +338,14 @@ def _strings(values: Any) -> tuple[str, ...]:
     return tuple(_string(value) for value in values)
 
 
-# -- records --------------------------------------------------------------------------------------
+def header_line(header: Header) -> str:
+    """A header as one line of JSON."""
+    return json.dumps(header_json(header, False), ensure_ascii=False, separators=(",", ":"))
 
 
-class RecordWriter(Protocol):
-    """Makes the texts of an entity's records."""
-
-    def texts(self, rows: Sequence[Row], by_value: Sequence[str | None]) -> list[str]:
-        """The text of each row of a batch. Raises BadValueError."""
-        ...
-
-
-def record_writer(head: EntityHead, format_name: Format) -> RecordWriter:
-    """The writer of an entity's records in a format."""
-    return CsvRecords(head) if format_name == "csv" else JsonRecords(head)
-
-
-def separator_of(format_name: Format) -> tuple[str, str]:
-    """What is between two records of one part, and after the last one."""
-    return (",\n", "") if format_name == "json" else ("\n", "\n")
-
-
-def labels_of(shape: NodeShape, by_value: str | None) -> list[str]:
-    """All labels of a node, its own first."""
-    labels = list(dict.fromkeys((shape.label, *shape.labels)))
-    return labels if by_value is None or by_value in labels else [*labels, by_value]
-
-
-def width_of(shape: Shape) -> int:
-    """How many values a row of a batch has: keys of the ends, properties, the fingerprint."""
-    ends = len(shape.start.key) + len(shape.end.key) if isinstance(shape, RelationshipShape) else 0
-    return ends + len(shape.properties) + 1
-
-
-class JsonRecords:
-    """Records as JSON objects, each in one line."""
-
-    def __init__(self, head: EntityHead) -> None:
-        shape = head.shape
-        self._head = head
-        keys = () if isinstance(shape, NodeShape) else tuple(chain(*head.end_codecs))
-        self._codecs = (*keys, *head.codecs, codec_of("INT"))
-        named = [f"{quoted_json(name)}:\0" for name in shape.properties]
-        rest = f'"properties":{{{",".join(named)}}},"{FINGERPRINT}":\0}}'
-        if isinstance(shape, NodeShape):
-            self._start, self._rest = f'{{"node":{quoted_json(head.id)},"labels":', f",{rest}"
-            self._templates = {
-                label: self._node_template(shape, label) for label in (None, *shape.by_value)
-            }
-            return
-        start, end = (",".join(["\0"] * len(codecs)) for codecs in head.end_codecs)
-        self._templates = {
-            None: _template(
-                f'{{"relationship":{quoted_json(head.id)},"type":{quoted_json(shape.type)},'
-                f'"start":[{start}],"end":[{end}],{rest}'
-            )
-        }
-
-    def _node_template(self, shape: NodeShape, label: str | None) -> str:
-        labels = ",".join(map(quoted_json, labels_of(shape, label)))
-        return _template(f"{self._start}[{labels}]{self._rest}")
-
-    def texts(self, rows: Sequence[Row], by_value: Sequence[str | None]) -> list[str]:
-        """The text of each row of a batch. Raises BadValueError."""
-        columns = _columns(self._head, rows)
-        coded = zip(self._codecs, columns, strict=True)
-        encoded = zip(*(codec.json_column(column) for codec, column in coded), strict=True)
-        if not by_value:
-            return list(map(self._templates[None].__mod__, encoded))
-        templates = self._templates
-        return [templates[of] % row for of, row in zip(by_value, encoded, strict=True)]
-
-
-class CsvRecords:
-    """Records as lines of CSV, in the form that graph bulk loaders read."""
-
-    def __init__(self, head: EntityHead) -> None:
-        self._head = head
-        self._codecs = (*head.codecs, codec_of("INT"))
-        shape = head.shape
-        self._labels: dict[str | None, str] = {}
-        if isinstance(shape, NodeShape):
-            for label in (None, *shape.by_value):
-                self._labels[label] = label_cell(shape, label)
-
-    def texts(self, rows: Sequence[Row], by_value: Sequence[str | None]) -> list[str]:
-        """The text of each row of a batch. Raises BadValueError."""
-        if not rows:
-            return []
-        columns = _columns(self._head, rows)
-        shape = self._head.shape
-        if isinstance(shape, NodeShape):
-            stem, at = self._head.stem, self._head.key_at
-            keys = [columns[place] for place in at]
-            ends = [id_cells(stem, [self._codecs[place] for place in at], keys)]
-            labels = self._labels
-            last = [labels[of] for of in by_value] if by_value else [labels[None]] * len(rows)
-            own = columns
-        else:
-            ends, own = self._end_cells(columns)
-            last = [cell_of(shape.type)] * len(rows)
-        coded = zip(self._codecs, own, strict=True)
-        *cells, marks = (codec.cell_column(column) for codec, column in coded)
-        return list(map(",".join, zip(*ends, *cells, last, marks, strict=True)))
-
-    def _end_cells(self, columns: list[Any]) -> tuple[list[list[str]], list[Any]]:
-        head, (start, end) = self._head, self._head.end_codecs
-        first, second = len(start), len(start) + len(end)
-        stems = head.end_stems
-        ends = [
-            id_cells(stems[0], start, columns[:first]),
-            id_cells(stems[1], end, columns[first:second]),
-        ]
-        return ends, columns[second:]
-
-
-def _template(text: str) -> str:
-    return text.replace("%", "%%").replace("\0", "%s")
-
-
-def _columns(head: EntityHead, rows: Sequence[Row]) -> list[Any]:
-    width = width_of(head.shape)
-    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * width
-    if len(columns) != width:
-        raise GeodeTuiError(
-            f"{head.id}: a row has {len(columns)} values, not {width}",
-            "what was read does not fit what is written",
-            "this is a defect of geode-tui: keep the journal and report it",
-        )
-    return columns
-
-
-def id_cells(stem: str, codecs: Sequence[Codec], columns: Sequence[Sequence[Any]]) -> list[str]:
-    """The cells with the ids of nodes: one id for each key, no other node in the folder has it."""
-    if len(codecs) == 1:
-        texts = codecs[0].text_column(columns[0])
-        return [
-            cell_of(f"{stem}/{text}") if value is not None else f'"{stem}"'
-            for text, value in zip(texts, columns[0], strict=True)
-        ]
-    parts = [codec.text_column(column) for codec, column in zip(codecs, columns, strict=True)]
-    keys = zip(*columns, strict=True)
-    return [
-        cell_of(f"{stem}/{_composite(texts, key)}")
-        for texts, key in zip(zip(*parts, strict=True), keys, strict=True)
-    ]
-
-
-def _composite(texts: Sequence[str], key: Sequence[Any]) -> str:
-    pairs = zip(texts, key, strict=True)
-    return joined_text(None if value is None else text for text, value in pairs)
-
-
-def label_cell(shape: NodeShape, by_value: str | None) -> str:
-    """The cell with a node's labels."""
-    return cell_of(joined_text(labels_of(shape, by_value)))
-
-
-def csv_header(head: EntityHead) -> list[str]:
-    """The names and types of an entity's columns."""
-    shape = head.shape
-    kinds = shape.types or (ANY,) * len(shape.properties)
-    named = [
-        f"{name}:{_csv_type(kind)}" for name, kind in zip(shape.properties, kinds, strict=True)
-    ]
-    last = f"{FINGERPRINT}:long"
-    if isinstance(shape, NodeShape):
-        return [f":ID({head.stem})", *named, ":LABEL", last]
-    start, end = head.end_stems
-    return [f":START_ID({start})", f":END_ID({end})", *named, ":TYPE", last]
-
-
-def csv_header_line(head: EntityHead) -> str:
-    """The first line of an entity's file of CSV."""
-    return ",".join(_header_cell(name) for name in csv_header(head)) + "\n"
-
-
-def _header_cell(name: str) -> str:
-    return cell_of(name) if re.search(r'[",\r\n]', name) else name
-
-
-def _csv_type(graph_type: str) -> str:
-    """The nearest type that bulk loaders know; the exact one is in the header's file."""
-    if graph_type.startswith("LIST<"):
-        return _csv_type(graph_type[5:-1]) + "[]"
-    return _CSV_TYPES.get(graph_type, "string")
+def folder_header(header: Header) -> str:
+    """A header as the file of a folder of CSV."""
+    return json.dumps(header_json(header, True), ensure_ascii=False, indent=2) + "\n"
 
 
 def _codecs(shape: Shape) -> tuple[Codec, ...]:
@@ -532,13 +356,3 @@ def _codecs(shape: Shape) -> tuple[Codec, ...]:
 def _key_codecs(shape: NodeShape) -> tuple[Codec, ...]:
     kinds = dict(zip(shape.properties, shape.types or (), strict=False))
     return tuple(codec_of(kinds.get(name, ANY)) for name in shape.key)
-
-
-def header_line(header: Header) -> str:
-    """A header as one line of JSON."""
-    return json.dumps(header_json(header, False), ensure_ascii=False, separators=(",", ":"))
-
-
-def folder_header(header: Header) -> str:
-    """A header as the file of a folder of CSV."""
-    return json.dumps(header_json(header, True), ensure_ascii=False, indent=2) + "\n"

@@ -116,6 +116,17 @@ def _lines(block: _Block) -> list[str]:
     return lines
 
 
+def first_line(stream: ByteStream) -> tuple[str, Place]:
+    """The first line of a file without its end, and the place of the next. Raises DamagedError."""
+    held = b""
+    for data in _pieces(stream, 1, None):
+        held += data
+        if b"\n" in data:
+            break
+    line, end, _ = held.partition(b"\n")
+    return _decoded(line, 1).removesuffix("\r"), Place(len(line) + len(end), 2)
+
+
 # -- JSON lines -----------------------------------------------------------------------------------
 
 
@@ -318,8 +329,11 @@ def _listed(text: JsonText, kind: str) -> Iterator[Group]:
 
 
 def element_groups(stream: ByteStream, place: Place, end: int | None) -> Iterator[Group]:
-    """The records of a part of a JSON document that begins with one. Raises DamagedError."""
-    yield from _elements(JsonText(stream, place, end), "", "")
+    """The records of a JSON document from one of them on, up to an offset or the list's end.
+
+    Raises DamagedError.
+    """
+    yield from _elements(JsonText(stream, place, end), "", "]" if end is None else "")
 
 
 def _elements(text: JsonText, kind: str, last: str) -> Iterator[Group]:

@@ -6,209 +6,161 @@ the line, before anything is written anywhere. `cut` and `rows` read an entity i
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
-from geode_tui.errors import UsageError
-from geode_tui.mapping.model import FINGERPRINT, OF
-from geode_tui.target.compression import ByteStream, DamagedStreamError, suffix_of
-from geode_tui.target.file_formats import (
-    HEADER_FILE,
-    EntityHead,
-    FileForm,
-    Header,
-    Shape,
-    csv_header,
-    form_of,
-    id_cells,
-    label_cell,
-    labels_of,
-    read_header,
-)
-from geode_tui.target.file_parsing import (
-    CsvText,
-    DamagedError,
-    Group,
-    JsonText,
-    Place,
-    cells_of,
-    document_parts,
-    element_groups,
-    line_groups,
-)
-from geode_tui.target.file_values import BadValueError, Codec, codec_of, json_value, text_of
-from geode_tui.target.model import Key, NodeShape, RelationshipKey, RelationshipShape
+from geode_tui.target.compression import ByteStream, compression_of
+from geode_tui.target.file_check import Check, Checked, Fingerprint, Progress, Span, Tally
+from geode_tui.target.file_entity import FileEntity
+from geode_tui.target.file_formats import Header
+from geode_tui.target.file_layout import Layout, open_layout, telling
+from geode_tui.target.file_parsing import Group, Place
+from geode_tui.target.file_records import Cursor, FileRecord, record_reader
 
-FileRecord = tuple[Any, ...]
-"""Keys of both ends (of a relationship), the properties, the fingerprint, the label that a value
-gives, the cursor at which to read on, the line."""
-Cursor = tuple[str, ...]
-Fingerprint = Callable[[Iterable[tuple[Any, str]]], int]
-Progress = Callable[[int, int], None]
-
-SPAN_BYTES = 1024 * 1024
-"""Where chunks can be cut: about so many bytes apart."""
-MOST_SPANS = 100_000
-"""Most places remembered for one entity; of a bigger file each place covers more bytes."""
 YIELD_BYTES = 8 * 1024 * 1024
-_MASK = (1 << 63) - 1
-
-
-@dataclass(frozen=True)
-class FileEntity:
-    """An entity of a graph in files: what the engine knows of it, and of its records."""
-
-    head: EntityHead
-    estimate: int | None
-    place: int
-
-    @property
-    def id(self) -> str:
-        """The id that the header gives."""
-        return self.head.id
-
-    @property
-    def kind(self) -> Literal["node", "relationship"]:
-        """Whether its records are nodes or relationships."""
-        return self.head.kind
-
-    @property
-    def shape(self) -> Shape:
-        """How it looks in the graph."""
-        return self.head.shape
-
-    @property
-    def fingerprint_at(self) -> int:
-        """The position of the fingerprint in a record."""
-        return self.properties_at + len(self.shape.properties)
-
-    @property
-    def properties_at(self) -> int:
-        """The position of the first property in a record."""
-        if isinstance(self.shape, NodeShape):
-            return 0
-        return len(self.shape.start.key) + len(self.shape.end.key)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The ids of its ends."""
-        return tuple(dict.fromkeys(name for name in (self.head.start, self.head.end) if name))
-
-    @property
-    def restarts(self) -> bool:
-        """A file can be read from any chunk on."""
-        return False
-
-    def rejected(self, row: FileRecord) -> str | None:
-        """What is in a checked file can be carried."""
-        return None
-
-    def values(self, row: FileRecord) -> tuple[Any, ...]:
-        """What a target is given: keys, properties and the fingerprint."""
-        return row[: self.fingerprint_at + 1]
-
-    def label(self, row: FileRecord) -> str | None:
-        """The label that a value of the record gave, None where none did."""
-        label: str | None = row[self.fingerprint_at + 1]
-        return label
-
-    def line(self, row: FileRecord) -> int:
-        """The line in which a record begins."""
-        return int(row[-1])
-
-    def properties(self, row: FileRecord) -> dict[str, Any]:
-        """The property values of a record by name."""
-        values = row[self.properties_at : self.fingerprint_at]
-        return dict(zip(self.shape.properties, values, strict=True))
-
-    def node_key(self, row: FileRecord) -> Key:
-        """The key of the node that a record makes."""
-        return tuple(row[place] for place in self.head.key_at)
-
-    def relationship_key(self, row: FileRecord) -> RelationshipKey:
-        """The keys of the relationship that a record makes."""
-        assert isinstance(self.shape, RelationshipShape)
-        first, second = len(self.shape.start.key), self.properties_at
-        own = tuple(row[second + place] for place in self.head.key_at)
-        return tuple(row[:first]), tuple(row[first:second]), own
-
-    def key_text(self, row: FileRecord) -> str:
-        """A record's key for a person: `id=12`."""
-        if isinstance(self.shape, NodeShape):
-            return _told(self.shape.key, self.node_key(row))
-        start, end, _ = self.relationship_key(row)
-        return f"({_told(self.shape.start.key, start)}) to ({_told(self.shape.end.key, end)})"
-
-    def letter_place(self, row: FileRecord) -> tuple[str, ...] | None:
-        """Where to read the record again (`GraphFiles.again`)."""
-        return (*row[-2], str(row[-1]))
-
-
-def _told(names: Sequence[str], values: Sequence[Any]) -> str:
-    pairs = zip(names, values, strict=True)
-    return ", ".join(f"{name}={value}" for name, value in pairs if name != OF)
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What one pass found of an entity.
-
-    `digest` is the sum of the fingerprints in 63 bits, `labels` how many records have each label
-    that a value gives, `present` how many have each property.
-    """
-
-    records: int = 0
-    digest: int = 0
-    labels: Counter[str] = field(default_factory=Counter)
-    present: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What a check found: `identity` tells these very files from all others, `bytes` on disk."""
-
-    identity: str
-    bytes: int
-    counted: dict[str, Counted]
-
-    @property
-    def records(self) -> dict[str, int]:
-        """The number of records of each entity."""
-        return {name: counted.records for name, counted in self.counted.items()}
-
-
-@dataclass(slots=True)
-class _Span:
-    """Bytes in which an entity has records; `member` is where decompressing may begin."""
-
-    start: Place
-    end: int
-    member: tuple[int, int]
 
 
 class GraphFiles:
     """A graph in files, open for reading by one thread at a time."""
 
-    def __init__(self, path: Path, form: FileForm, header: Header) -> None:
-        self.path = path
-        self.form = form
-        self.header = header
-        self._decoders = [_decoder(head, form) for head in header.entities]
-        self._by_id = {(head.kind, head.id): n for n, head in enumerate(header.entities)}
-        self._spans: list[list[_Span]] | None = None
-        self._checked: Checked | None = None
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        heads = layout.header.entities
+        self._readers = [record_reader(head, layout.form.format) for head in heads]
+        self._tallies: list[Tally] | None = None
         self._streams: dict[Path, ByteStream] = {}
 
     @property
+    def header(self) -> Header:
+        """What the files say of themselves."""
+        return self._layout.header
+
+    @property
     def entities(self) -> list[FileEntity]:
-        """The entities, nodes first."""
-        checked = self._checked
-        return [
-            FileEntity(head, checked.counted[_key(head)].records if checked else head.records, n)
-            for n, head in enumerate(self.header.entities)
-        ]
+        """The entities, nodes first; their estimates are exact once the files are checked."""
+        counts = [head.records for head in self.header.entities]
+        if self._tallies is not None:
+            counts = [tally.records for tally in self._tallies]
+        heads = enumerate(self.header.entities)
+        return [FileEntity(head, counts[place], place) for place, head in heads]
+
+    def check(
+        self, fingerprint: Fingerprint | None = None, progress: Progress | None = None
+    ) -> Checked:
+        """Read everything once: every record can be understood, and none is missing.
+
+        `fingerprint` makes the digest of values with their types; where it is given, each record
+        must have the one that its values give. `progress` is told the bytes read and all bytes.
+        Raises UsageError with the file, the line and the reason.
+        """
+        check = Check(self._layout, fingerprint, progress)
+        identity, size = check.run()
+        self._tallies = check.tallies
+        counted = {
+            head.id: tally.counted()
+            for head, tally in zip(self.header.entities, check.tallies, strict=True)
+        }
+        return Checked(identity, size, counted)
+
+    def cut(self, entity: FileEntity, size: int) -> list[tuple[Cursor, Cursor]]:
+        """The ranges, of about `size` bytes each, in which a checked file holds an entity."""
+        assert self._tallies is not None, "files are checked before they are cut"
+        ranges: list[tuple[Cursor, Cursor]] = []
+        first: Span | None = None
+        covered = 0
+        for span in self._tallies[entity.place].spans:
+            first = first or span
+            covered += span.end - span.start.offset
+            last = span
+            if covered >= size:
+                ranges.append((first.cursor, (str(last.end),)))
+                first, covered = None, 0
+        if first is not None:
+            ranges.append((first.cursor, (str(last.end),)))
+        return ranges
+
+    def rows(
+        self, entity: FileEntity, low: Cursor, high: Cursor, limit: int
+    ) -> Iterator[list[FileRecord]]:
+        """The records of an entity in a range of `cut`, in lists of at most `limit`.
+
+        Raises UsageError where the file is not what was checked.
+        """
+        waiting: list[FileRecord] = []
+        size = 0
+        for records, bytes_ in self._read(entity, low, int(high[0])):
+            waiting += records
+            size += bytes_
+            while len(waiting) >= limit or (size >= YIELD_BYTES and waiting):
+                yield waiting[:limit]
+                waiting = waiting[limit:]
+                size = 0
+        if waiting:
+            yield waiting
+
+    def again(self, entity: FileEntity, place: Sequence[str]) -> FileRecord | None:
+        """The record at a place of `FileEntity.letter_place`, None where there is none."""
+        *cursor, number, _ = place
+        left = int(number)
+        with telling(self._layout.file_of(entity.head)):
+            for group in self._groups(entity, tuple(cursor), None):
+                if left >= len(group.records):
+                    left -= len(group.records)
+                    continue
+                if left not in self._of_entity(group, entity.place):
+                    return None
+                records, lines = [group.records[left]], [group.lines[left]]
+                reader = self._readers[entity.place]
+                return reader.read(records, lines, tuple(cursor), [int(number)])[0]
+        return None
+
+    def close(self) -> None:
+        """Let the files go."""
+        for stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
+
+    def _read(
+        self, entity: FileEntity, low: Cursor, end: int
+    ) -> Iterator[tuple[list[FileRecord], int]]:
+        """The records of an entity in a range, a group at a time, with its bytes."""
+        reader = self._readers[entity.place]
+        with telling(self._layout.file_of(entity.head)):
+            for group in self._groups(entity, low, end):
+                start = group.start_of(0)
+                cursor = (str(start), str(group.lines[0]), *low[2:])
+                chosen = self._of_entity(group, entity.place)
+                records, lines = group.records, group.lines
+                if len(chosen) != len(records):
+                    records = [records[number] for number in chosen]
+                    lines = [lines[number] for number in chosen]
+                if records:
+                    yield reader.read(records, lines, cursor, chosen), group.end - start
+
+    def _groups(self, entity: FileEntity, low: Cursor, end: int | None) -> Iterator[Group]:
+        """The records of any entity from a cursor on, in groups."""
+        offset, line, *member = map(int, low)
+        stream = self._stream(self._layout.file_of(entity.head))
+        stream.seek(offset, (member[0], member[1]))
+        return self._layout.groups(stream, entity.head, Place(offset, line), end)
+
+    def _of_entity(self, group: Group, place: int) -> Sequence[int]:
+        """The numbers of the records of an entity in a group."""
+        every = range(len(group.records))
+        if self._layout.form.format == "csv":
+            return every
+        of = self._layout.places_of(group)
+        return every if of.count(place) == len(of) else [n for n in every if of[n] == place]
+
+    def _stream(self, path: Path) -> ByteStream:
+        if path not in self._streams:
+            self._streams[path] = ByteStream(path, compression_of(path))
+        return self._streams[path]
+
+
+def open_graph_files(place: str) -> GraphFiles:
+    """Open a graph in files: the form is told by the name, the header is read and validated.
+
+    Raises UsageError: nothing is there, the name says no format, the header is damaged.
+    """
+    return GraphFiles(open_layout(place))

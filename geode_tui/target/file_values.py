@@ -103,6 +103,11 @@ class Codec:
         with _Refusing(self.graph_type):
             return [read(text_of(cell)) if cell else None for cell in cells]
 
+    def values_of_texts(self, texts: Sequence[str | None]) -> list[Any]:
+        """The values that were written as plain texts, None as it is. Raises BadValueError."""
+        with _Refusing(self.graph_type):
+            return [None if text is None else self.from_text(text) for text in texts]
+
     def _encoded(self, values: Sequence[Any], write: Callable[[Any], str], null: str) -> list[str]:
         kinds = set(map(type, values))
         nulls = NoneType in kinds
@@ -211,7 +216,7 @@ def _strict_constant(name: str) -> Any:
 
 
 _JSON = json.JSONDecoder(parse_constant=_strict_constant)
-scan_json: Callable[[str, int], tuple[Any, int]] = make_scanner(_JSON)
+scan_json: Callable[[str, int], tuple[Any, int]] = make_scanner(_JSON)  # type: ignore[arg-type]
 """The JSON value that begins at a place of a text, and where it ends. Raises ValueError, or
 StopIteration where none begins."""
 

@@ -14,22 +14,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from geode_tui.errors import ConnectError, GeodeTuiError, UsageError
-from geode_tui.target import file_reading
 from geode_tui.target.compression import member
+from geode_tui.target.file_contents import FinishedGraph
 from geode_tui.target.file_formats import (
     HEADER_FILE,
     FileForm,
     Header,
-    RecordWriter,
     Shape,
-    csv_header_line,
     folder_header,
     header_json,
     header_line,
     header_of,
     read_header,
-    record_writer,
-    separator_of,
 )
 from geode_tui.target.file_parts import (
     OpenPart,
@@ -39,24 +35,31 @@ from geode_tui.target.file_parts import (
     sync_folder,
     written_to,
 )
+from geode_tui.target.file_reading import open_graph_files
+from geode_tui.target.file_records import (
+    RecordWriter,
+    csv_header_line,
+    record_writer,
+    separator_of,
+)
 from geode_tui.target.file_values import BadValueError, paired_surrogates
 from geode_tui.target.model import (
     Key,
     NodeBatch,
-    NodeImage,
     NodeShape,
     Refused,
     RelationshipBatch,
-    RelationshipImage,
     RelationshipKey,
     RelationshipShape,
     Row,
     TargetFacts,
     Written,
 )
+from geode_tui.target.written_once import WrittenOnce, unsupported
 
 _OUTPUT = "output"
 _HEADER = "header.json"
+_KINDS = {"json": "JSON", "jsonl": "JSON lines", "csv": "CSV"}
 
 
 @dataclass
@@ -65,7 +68,7 @@ class _OpenChunk:
     writer: RecordWriter
 
 
-class FileTarget:
+class FileTarget(WrittenOnce):
     """A graph in files at a place; see `target.model.Target`.
 
     The parent says once what the entities are (`declare`) and joins the parts at the end
@@ -82,7 +85,7 @@ class FileTarget:
         self._parts = Parts(self._output.parent / f".{self._output.name}.parts")
         self._chunks: dict[tuple[Shape, int], _OpenChunk] = {}
         self._known: Header | None = None
-        self._counted: tuple[tuple[int, int], file_reading.Checked] | None = None
+        self._read: FinishedGraph | None = None
 
     # -- the life of an export --------------------------------------------------------------------
 
@@ -171,6 +174,7 @@ class FileTarget:
         for chunk in self._chunks.values():
             chunk.part.discard()
         self._chunks.clear()
+        self._forget()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -277,7 +281,190 @@ class FileTarget:
     def _put(self, out: BinaryIO, text: str) -> None:
         out.write(member(self._form.compression, text.encode()))
 
-    # -- what is there ----------------------------------------------------------------------------
+    # -- what is there, counted by reading it -----------------------------------------------------
+
+    def describe(self) -> TargetFacts:
+        """What the files are and hold."""
+        header = self._finished()
+        heads = header.entities if header else ()
+        nodes = sum(head.records or 0 for head in heads if head.kind == "node")
+        rest = sum(head.records or 0 for head in heads if head.kind == "relationship")
+        return TargetFacts(_KINDS[self._form.format], "1", self.place, "", nodes, rest)
+
+    def count_nodes(self, shape: NodeShape) -> int:
+        """How many nodes there are of the shape."""
+        return self._count(shape)
+
+    def count_relationships(self, shape: RelationshipShape) -> int:
+        """How many relationships there are of the shape."""
+        return self._count(shape)
+
+    def count_labelled(self, shape: NodeShape, label: str) -> int:
+        """How many nodes of the shape have a further label."""
+        graph = self._graph()
+        return graph.labelled(shape, label) if graph else 0
+
+    def count_label(self, label: str) -> int:
+        """How many nodes have the label, whatever made them."""
+        graph = self._graph()
+        return sum(graph.labelled(shape, label) for shape in graph.nodes) if graph else 0
+
+    def count_type(self, type_name: str) -> int:
+        """How many relationships have the type, whatever their ends."""
+        graph = self._graph()
+        if graph is None:
+            return 0
+        some = [shape for shape in graph.relationships if shape.type == type_name]
+        return sum(graph.counted(shape).records for shape in some)
+
+    def count_present(self, shape: NodeShape, name: str) -> int:
+        """How many nodes of the shape have a property that is not null."""
+        graph = self._graph()
+        return graph.present(shape, name) if graph else 0
+
+    def duplicate_nodes(self, shape: NodeShape) -> int:
+        """How many keys are on more than one node."""
+        graph = self._graph()
+        return graph.duplicates(shape)[0] if graph else 0
+
+    def duplicate_relationships(self, shape: RelationshipShape) -> int:
+        """How many relationships there are beyond the first of their identity."""
+        graph = self._graph()
+        return graph.duplicates(shape)[1] if graph else 0
+
+    def read_nodes(self, shape: NodeShape, keys: Sequence[Key]) -> list[dict[str, Any] | None]:
+        """The properties of the node of each key, None where there is none (a scan)."""
+        graph = self._graph()
+        return graph.read_nodes(shape, keys) if graph else [None] * len(keys)
+
+    def read_labels(self, shape: NodeShape, keys: Sequence[Key]) -> list[frozenset[str]]:
+        """The labels of the node of each key, none where there is no node (a scan)."""
+        graph = self._graph()
+        return graph.read_labels(shape, keys) if graph else [frozenset()] * len(keys)
+
+    def read_relationships(
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+    ) -> list[list[dict[str, Any]]]:
+        """The properties of the relationships at each key (a scan)."""
+        graph = self._graph()
+        return graph.read_relationships(shape, keys) if graph else [[] for _ in keys]
+
+    def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that some node of the shape has (a scan)."""
+        graph = self._graph()
+        return graph.present_fingerprints(shape, fingerprints) if graph else set()
+
+    def read_marked(
+        self, shape: NodeShape, fingerprints: Sequence[int], limit: int
+    ) -> list[dict[str, Any]]:
+        """The properties of nodes with one of the fingerprints, at most `limit` (a scan)."""
+        graph = self._graph()
+        return graph.read_marked(shape, fingerprints, limit) if graph else []
+
+    def scan_nodes(
+        self, shape: NodeShape, names: Sequence[str], rows: int
+    ) -> Iterator[list[tuple[Key, Row]]]:
+        """The key and some properties of every node of a shape, in lists."""
+        graph = self._graph()
+        return graph.scan_nodes(shape, names, rows) if graph else iter(())
+
+    def scan_relationships(
+        self, shape: RelationshipShape, names: Sequence[str], rows: int
+    ) -> Iterator[list[tuple[RelationshipKey, Row]]]:
+        """The key and some properties of every relationship of a shape, in lists."""
+        graph = self._graph()
+        return graph.scan_relationships(shape, names, rows) if graph else iter(())
+
+    def _count(self, shape: Shape) -> int:
+        graph = self._graph()
+        if graph is not None:
+            return graph.counted(shape).records
+        return self._parts_of(shape, self._declared())
+
+    def _parts_of(self, shape: Shape, header: Header | None) -> int:
+        entity = header.places.get(shape) if header else None
+        return 0 if entity is None else self._parts.records(entity)
+
+    def _graph(self) -> FinishedGraph | None:
+        """The finished export, checked once; None before it is finished."""
+        if not self._is_there():
+            return None
+        if self._read is None:
+            self._read = FinishedGraph.open(self.place)
+        return self._read
+
+    # -- taking back ------------------------------------------------------------------------------
+
+    def delete_nodes(self, shape: NodeShape, run: str) -> int:
+        """Remove the parts of an entity."""
+        return self._delete(shape, run)
+
+    def delete_relationships(self, shape: RelationshipShape, run: str) -> int:
+        """Remove the parts of an entity."""
+        return self._delete(shape, run)
+
+    def delete_after(self, run: str, step: int) -> tuple[int, int]:
+        """Remove the parts of a run's later steps (0: all); a finished export goes whole.
+
+        Raises UsageError for a step after which a finished export holds more.
+        """
+        removed = self.count_after(run, step)
+        header = self._declared()
+        if header is not None and header.run == run:
+            for entity in range(len(header.entities)):
+                self._parts.remove(entity, step)
+        if step == 0 and self._is_there() and self._finished_run() == run:
+            self._forget()
+            self._remove_output()
+        return removed
+
+    def count_after(self, run: str, step: int) -> tuple[int, int]:
+        """How many nodes and relationships a run wrote in steps after `step`."""
+        finished = self._finished()
+        if finished is not None and finished.run == run:
+            if step > 0:
+                raise unsupported("a finished export can only be rolled back whole")
+            facts = self.describe()
+            return facts.nodes, facts.relationships
+        header = self._declared()
+        counts = {"node": 0, "relationship": 0}
+        if header is not None and header.run == run:
+            for entity, head in enumerate(header.entities):
+                counts[head.kind] += self._parts.records(entity, step)
+        return counts["node"], counts["relationship"]
+
+    def count_of_run(self, shape: Shape, run: str) -> int:
+        """How many nodes or relationships of a shape a run wrote."""
+        finished = self._finished()
+        if finished is not None:
+            return self._count(shape) if finished.run == run else 0
+        header = self._declared()
+        return self._parts_of(shape, header) if header and header.run == run else 0
+
+    def _delete(self, shape: Shape, run: str) -> int:
+        if self._is_there():
+            raise unsupported("a finished export can only be rolled back whole")
+        header = self._declared()
+        entity = header.places.get(shape) if header and header.run == run else None
+        return 0 if entity is None else self._parts.remove(entity)
+
+    def _remove_output(self) -> None:
+        """Remove the export; what is half removed is not at its place any more."""
+        with written_to(self._output):
+            if not self._output.is_dir():
+                self._output.unlink()
+                return
+            self._parts.folder.mkdir(exist_ok=True)
+            self._output.rename(self._parts.folder / f"{_OUTPUT}.removed")
+        self._parts.clear()
+        self._known = None
+
+    def _forget(self) -> None:
+        if self._read is not None:
+            self._read.close()
+        self._read = None
+
+    # -- what is at the place ----------------------------------------------------------------------
 
     def _is_there(self) -> bool:
         """Whether something is at the place; an empty folder is as nothing for CSV."""
@@ -305,7 +492,7 @@ class FileTarget:
     def _finished_run(self) -> str | None:
         """The run whose finished export is at the place, None where there is no export."""
         try:
-            files = file_reading.open_graph_files(self.place)
+            files = open_graph_files(self.place)
         except GeodeTuiError:
             return None
         files.close()
@@ -315,7 +502,7 @@ class FileTarget:
         """The header of the finished export at the place, None where nothing is there."""
         if not self._is_there():
             return None
-        files = file_reading.open_graph_files(self.place)
+        files = open_graph_files(self.place)
         files.close()
         return files.header
 

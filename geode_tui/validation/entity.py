@@ -92,10 +92,6 @@ class Entity:
                 next_step,
             ) from error
 
-    def digest(self, rows: Sequence[Record]) -> int:
-        """The sum of what tells rows apart, modulo 2**63; `Extract.digest_sql` gives the same."""
-        return self.extract.digest(rows)
-
     def cursor(self, row: Record) -> tuple[str, ...]:
         """The cursor at a row of the extract."""
         return tuple(row[self.extract.cursor_at :])

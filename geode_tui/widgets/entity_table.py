@@ -9,8 +9,9 @@ from textual.content import Content
 
 from geode_tui.migration.events import EntityProgress, EntityState
 from geode_tui.widgets.figure_table import FigureTable
-from geode_tui.widgets.figures import expected, rate, rows, span
-from geode_tui.widgets.virtual_table import Row, TableColumn
+from geode_tui.widgets.figures import expected, rate, rows, size, span
+from geode_tui.widgets.text import one_line, short_count
+from geode_tui.widgets.virtual_table import Cell, Row, TableColumn
 
 STATES: dict[EntityState, tuple[str, str]] = {
     "waiting": ("…", "$text-muted"),
@@ -20,28 +21,29 @@ STATES: dict[EntityState, tuple[str, str]] = {
     "failed": ("✗", "$text-error"),
     "stopped": ("■", "$text-warning"),
 }
-_WIDE = (
-    TableColumn("entity", least=16),
-    TableColumn("kind", 4),
-    TableColumn("state", least=20),
-    TableColumn("rows of estimate", 18, "right"),
-    TableColumn("rate", 9, "right"),
-    TableColumn("eta", 7, "right"),
-    TableColumn("chunks", 6, "right"),
-    TableColumn("retries", 7, "right"),
-    TableColumn("dead", 6, "right"),
-    TableColumn("orphans", 7, "right"),
-)
+_TITLE = TableColumn("entity", least=16)
+_KIND = TableColumn("kind", 4)
+_WAVE = TableColumn("wave", 10)
+_STATE = TableColumn("state", least=18)
+_ROWS = TableColumn("rows of estimate", 17, "right")
+_BYTES = TableColumn("bytes", 9, "right")
+_RATE = TableColumn("now", 8, "right")
+_AVERAGE = TableColumn("average", 8, "right")
+_ETA = TableColumn("eta", 6, "right")
+_CHUNKS = TableColumn("chunks", 9, "right")
+_RETRIES = TableColumn("retr", 4, "right")
+_DEAD = TableColumn("dead", 5, "right")
+_ORPHANS = TableColumn("orph", 5, "right")
+_FIGURES = (_ROWS, _RATE, _AVERAGE, _ETA, _BYTES, _CHUNKS, _RETRIES, _DEAD, _ORPHANS)
+_WIDEST = (_TITLE, _KIND, _WAVE, _STATE, *_FIGURES)
+_WIDE = (_TITLE, _STATE, *_FIGURES)
 _NARROW = (
-    TableColumn("entity", least=13),
-    TableColumn("state", 20),
-    TableColumn("rows of estimate", 17, "right"),
-    TableColumn("rate", 8, "right"),
-    TableColumn("eta", 5, "right"),
-    TableColumn("dead", 4, "right"),
-    TableColumn("orph", 4, "right"),
+    *(TableColumn("entity", 14), TableColumn("state", 18), _ROWS, TableColumn("now", 7, "right")),
+    *(TableColumn("eta", 5, "right"), TableColumn("chunks", 7, "right"), _DEAD),
+    *(_ORPHANS, _RETRIES, _BYTES, _AVERAGE),
 )
-_ROOM_FOR_ALL = 100
+"""The last four are reached by scrolling sideways."""
+_ROOM_FOR_ALL, _ROOM_FOR_WAVES = 100, 144
 _RELATIONSHIP = re.compile(r"\((?P<start>.*)\)-\[(?P<type>.*)\]->\((?P<end>.*)\)", re.DOTALL)
 
 
@@ -100,36 +102,47 @@ class EntityTable(FigureTable):
                 self.refresh_row(index)
 
     def on_resize(self) -> None:
-        """Fewer columns where there is less room; the details have them all."""
-        columns = _WIDE if self.size.width >= _ROOM_FOR_ALL else _NARROW
+        """Fewer columns where there is less room; the rest is a scroll away."""
+        columns = self._fitting()
         if columns != self.columns:
             self.set_columns(columns)
             self.set_source(len(self._entities), self._cells)
         super().on_resize()
 
+    def _fitting(self) -> tuple[TableColumn, ...]:
+        width = self.size.width
+        if width < _ROOM_FOR_ALL:
+            return _NARROW
+        return _WIDEST if width >= _ROOM_FOR_WAVES else _WIDE
+
     def _cells(self, index: int) -> Row:
         entity = self._entities[index]
         going = entity.state in ("reading", "writing")
-        state = Content.styled(state_text(entity), STATES[entity.state][1])
-        speed = rate(entity.rate) if going else ""
-        eta = eta_text(entity) if going else ""
-        dead, orphans = _count(entity.dead), _count(entity.orphans)
-        title = entity_title(entity.id)
-        if self.columns == _NARROW:
-            return (title, state, rows_text(entity), speed, eta, dead, orphans)
-        return (
-            title,
-            "node" if entity.kind == "node" else "rel",
-            state,
-            rows_text(entity),
-            speed,
-            eta,
-            rows(entity.chunks_done),
-            _count(entity.retries),
-            dead,
-            orphans,
-        )
+        cells: dict[str, Cell] = {
+            "entity": entity_title(entity.id),
+            "kind": "node" if entity.kind == "node" else "rel",
+            "wave": entity.wave,
+            "state": Content.styled(one_line(state_text(entity)), STATES[entity.state][1]),
+            "rows of estimate": rows_text(entity),
+            "now": rate(entity.rate) if going else "",
+            "average": rate(entity.average_rate) if entity.average_rate else "",
+            "eta": eta_text(entity) if going else "",
+            "bytes": size(entity.bytes) if entity.bytes else "",
+            "chunks": chunks_text(entity),
+            "retr": _count(entity.retries),
+            "dead": _count(entity.dead),
+            "orph": _count(entity.orphans),
+        }
+        return tuple(cells[column.title] for column in self.columns)
+
+
+def chunks_text(entity: EntityProgress) -> str:
+    """`61/100`; the done ones alone before the table is cut."""
+    if entity.chunks_planned is None:
+        return rows(entity.chunks_done) if entity.chunks_done else ""
+    return f"{entity.chunks_done}/{entity.chunks_planned}"
 
 
 def _count(number: int) -> Content | str:
-    return Content.styled(rows(number), "$text-warning") if number else "0"
+    text = rows(number) if number < 10_000 else short_count(number).replace(" ", "")
+    return Content.styled(text, "$text-warning") if number else "0"

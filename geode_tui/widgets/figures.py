@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from geode_tui.widgets.text import fit, one_line, short_count
+from geode_tui.widgets.text import fit, one_line, short_bytes, short_count
 
 
 def rows(number: int) -> str:
@@ -22,6 +22,11 @@ def expected(number: int | None, exact: bool) -> str:
 def rate(number: float) -> str:
     """Rows a second: `41.2 k/s`."""
     return f"{short_count(round(number))}/s"
+
+
+def size(number: int) -> str:
+    """A size in at most nine cells: `512 B`, `41.2 KiB`, `1.4 GiB`."""
+    return short_bytes(number).replace(" bytes", " B")
 
 
 def span(seconds: float) -> str:

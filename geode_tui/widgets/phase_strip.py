@@ -1,7 +1,8 @@
-"""The second line: the five screens with the state of each, and where one stands."""
+"""The second line: the screens with the state of each, and where one stands."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -11,17 +12,11 @@ from textual.widget import Widget
 
 from geode_tui.migration.events import RunState
 from geode_tui.migration.workspace import Workspace
+from geode_tui.widgets.run_states import RUN_STATES, run_state_text
 
-MODES = ("connect", "schema", "mapping", "run", "report")
-_TITLES = ("Connect", "Schema", "Map", "Run", "Report")
-_RUN_MARKS: dict[RunState, tuple[str, str]] = {
-    "new": ("…", "$text-muted"),
-    "running": ("▶", "$text-accent"),
-    "stopped": ("■ stopped", "$text-warning"),
-    "failed": ("✗ failed", "$text-error"),
-    "done": ("✓", "$text-success"),
-    "differs": ("✓", "$text-success"),
-}
+MODES = ("connect", "schema", "mapping", "run", "report", "history")
+_TITLES = ("Connect", "Schema", "Map", "Run", "Report", "History")
+_BETWEEN, _TIGHT = " ─ ", "  "
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +26,54 @@ class PhaseMark:
     text: str
     colour: str
 
+    @property
+    def brief(self) -> PhaseMark:
+        """The glyph alone, for where there is no room."""
+        return PhaseMark(self.text[:1], self.colour)
+
 
 _WAITING = PhaseMark("…", "$text-muted")
 _DONE = PhaseMark("✓", "$text-success")
+_DIFFERS = PhaseMark("✗ differs", "$text-error")
+_NOTHING = PhaseMark("", "")
 
 
 def phase_marks(workspace: Workspace) -> tuple[PhaseMark, ...]:
-    """The state of connect, schema, mapping, run and report."""
+    """The state of each screen, in the order of the screens."""
     connected = _DONE if workspace.source else _WAITING
     schema = _DONE if workspace.catalog else _WAITING
     mapping = _WAITING
     if workspace.history:
         mapping = _DONE if workspace.saved else PhaseMark("! unsaved", "$text-warning")
-    run = report = _WAITING
-    if workspace.runner:
-        run = PhaseMark(*_RUN_MARKS[workspace.runner.snapshot().state])
-        ledger = workspace.runner.ledger
-        if ledger:
-            report = _DONE if ledger.balanced else PhaseMark("✗ differs", "$text-error")
-    return connected, schema, mapping, run, report
+    shown = workspace.shown_run
+    state = shown.snapshot().state if shown else "new"
+    return connected, schema, mapping, _run_mark(state), _report_mark(workspace, state), _NOTHING
+
+
+def _run_mark(state: RunState) -> PhaseMark:
+    if state in ("done", "differs"):
+        return _DONE  # that it differs is for the report to say
+    glyph, colour = RUN_STATES[state]
+    return PhaseMark(glyph if state in ("new", "running") else run_state_text(state), colour)
+
+
+def _report_mark(workspace: Workspace, state: RunState) -> PhaseMark:
+    if workspace.watch is not None:
+        return {"done": _DONE, "differs": _DIFFERS}.get(state, _WAITING)
+    ledger = workspace.runner.ledger if workspace.runner else None
+    if ledger is None:
+        return _WAITING
+    return _DONE if ledger.balanced else _DIFFERS
 
 
 class PhaseStrip(Widget):
-    """`1 Connect ✓ ─ 2 Schema ✓ ─ 3 Map ! unsaved ─ 4 Run … ─ 5 Report …`; a click goes there."""
+    """`1 Connect ✓ ─ 2 Schema ✓ ─ 3 Map ! unsaved ─ 4 Run … ─ …`; a click goes there."""
 
     DEFAULT_CSS = """
     PhaseStrip { height: 1; background: $surface; color: $foreground; padding: 0 1; }
     """
 
-    marks: reactive[tuple[PhaseMark, ...]] = reactive((_WAITING,) * 5)
+    marks: reactive[tuple[PhaseMark, ...]] = reactive((_WAITING,) * (len(MODES) - 1) + (_NOTHING,))
     """The states, in the order of the screens."""
 
     def __init__(self, mode: str) -> None:
@@ -71,12 +85,20 @@ class PhaseStrip(Widget):
         self.marks = phase_marks(workspace)
 
     def render(self) -> Content:
-        """The phases, that of this screen lit."""
+        """The phases, that of this screen lit; without the words where they do not fit."""
+        line = self._line(self.marks, _BETWEEN)
+        if line.cell_length > self.content_size.width:
+            line = self._line([mark.brief for mark in self.marks], _BETWEEN)
+        if line.cell_length > self.content_size.width:
+            line = self._line([mark.brief for mark in self.marks], _TIGHT)
+        return line
+
+    def _line(self, marks: Sequence[PhaseMark], between: str) -> Content:
         parts: list[Content] = []
-        for number, (mode, title, mark) in enumerate(
-            zip(MODES, _TITLES, self.marks, strict=True), 1
-        ):
+        for number, (mode, title, mark) in enumerate(zip(MODES, _TITLES, marks, strict=True), 1):
             lit = "bold reverse" if mode == self._mode else ""
-            name = Content.assemble((f"{number} {title}", lit), " ", (mark.text, mark.colour))
+            name = Content.assemble((f"{number} {title}", lit))
+            if mark.text:
+                name = Content.assemble(name, " ", (mark.text, mark.colour))
             parts.append(name.stylize(Style.from_meta({"@click": f"app.mode('{mode}')"})))
-        return Content.assemble((" ─ ", "$text-muted")).join(parts)
+        return Content.assemble((between, "$text-muted")).join(parts)

@@ -36,8 +36,8 @@ class StatusLine(Widget):
     def show(self, workspace: Workspace) -> None:
         """Show a workspace as it is now."""
         source = workspace.source.name if workspace.source else "not connected"
-        runner = workspace.runner
-        run = run_text(runner.snapshot()) if runner else ""
+        shown = workspace.shown_run
+        run = run_text(shown.snapshot()) if shown else ""
         clock = time.strftime("%H:%M:%S")
         self.set_class(workspace.label.upper() == PRODUCTION, "-production")
         target = redact(workspace.target_place)

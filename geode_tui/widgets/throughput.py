@@ -1,8 +1,11 @@
-"""Rows a second over the last ten minutes, on one line."""
+"""Rows a second over time, as bars: the last ten minutes, or the whole of a run that is over."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from textual.content import Content
 from textual.widget import Widget
@@ -10,70 +13,143 @@ from textual.widget import Widget
 from geode_tui.widgets import figures
 
 WINDOW = 600.0
-"""Seconds that the line shows."""
-_BLOCKS = "▁▂▃▄▅▆▇█"
+"""Seconds that a run that goes shows."""
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_KEPT = 100_000
+_HOLDS = 8.0
+"""Seconds for which a sample holds where no other follows; the journal has one each five."""
 
 
-def bars(samples: list[tuple[float, float]], now: float, width: int) -> str:
-    """The samples (time, rate) of the last `WINDOW` seconds in `width` cells, newest at the right.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows a second at a moment (seconds since the epoch); `slowed` where something held it up."""
 
-    A cell shows the mean of its samples; a cell without one is blank. A young series is
-    stretched over as many cells as it has samples, so that the first minute is readable.
-    """
-    recent = [(at, rate) for at, rate in samples if now - at <= WINDOW]
-    if not recent or width <= 0:
-        return ""
-    window = min(WINDOW, max(float(width), now - recent[0][0]))
-    cells: list[list[float]] = [[] for _ in range(width)]
-    for at, rate in recent:
-        place = width - 1 - int((now - at) / window * width)
-        cells[max(0, min(width - 1, place))].append(rate)
-    top = max(rate for _, rate in recent) or 1.0
-    return "".join(_bar(cell, top) for cell in cells)
+    at: float
+    rate: float
+    slowed: bool = False
 
 
-def _bar(cell: list[float], top: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The mean of a column's samples, None without any; `slowed` where one of them was."""
+
+    rate: float | None = None
+    slowed: bool = False
+
+
+def columns(samples: Sequence[Sample], since: float, until: float, width: int) -> list[Bar]:
+    """The samples from `since` to `until` in `width` columns of equal time, newest at the right."""
+    if width <= 0 or until <= since:
+        return []
+    cells: list[list[Sample]] = [[] for _ in range(width)]
+    seconds = (until - since) / width
+    first = bisect_left(samples, since, key=lambda sample: sample.at)
+    for sample in samples[first:]:
+        cells[max(0, min(width - 1, int((sample.at - since) / seconds)))].append(sample)
+    bars, last = [], None
+    for number, cell in enumerate(cells):
+        if cell:
+            last = cell[-1]
+        elif last is not None and since + number * seconds - last.at <= _HOLDS:
+            cell = [last]
+        bars.append(_bar(cell))
+    return bars
+
+
+def _bar(cell: list[Sample]) -> Bar:
     if not cell:
-        return " "
-    mean = sum(cell) / len(cell)
-    return _BLOCKS[min(7, int(mean / top * 7.999))]
+        return Bar()
+    mean = sum(sample.rate for sample in cell) / len(cell)
+    return Bar(mean, any(sample.slowed for sample in cell))
+
+
+def drawn(bars: Sequence[Bar], height: int, top: float) -> list[str]:
+    """The bars in so many lines, the highest line first; what moves at all has a mark."""
+    lines = []
+    for line in range(height - 1, -1, -1):
+        lines.append("".join(_BLOCKS[_eighths(bar, height, top, line)] for bar in bars))
+    return lines
+
+
+def _eighths(bar: Bar, height: int, top: float, line: int) -> int:
+    if bar.rate is None or top <= 0:
+        return 0
+    whole = max(1 if bar.rate > 0 else 0, round(bar.rate / top * height * 8))
+    return max(0, min(8, whole - line * 8))
 
 
 class Throughput(Widget):
-    """A line of bars with the newest rate and the highest of the last ten minutes."""
+    """Bars with the newest rate and the highest; what was slowed has another colour."""
 
     DEFAULT_CSS = """
-    Throughput { height: 1; width: 1fr; padding: 0 1; color: $text; }
+    Throughput { height: 1fr; width: 1fr; padding: 0 1; color: $text; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._samples: deque[tuple[float, float]] = deque()
-        self._last_second = -1
+        self._samples: list[Sample] = []
+        self._whole = False
 
-    def add(self, now: float, rate: float) -> None:
-        """Take a sample; several in one second count once. `now` in seconds."""
-        if int(now) == self._last_second:
-            return
-        self._last_second = int(now)
-        self._samples.append((now, rate))
-        while now - self._samples[0][0] > WINDOW:
-            self._samples.popleft()
-        self.refresh()
+    def add(self, samples: Iterable[Sample]) -> None:
+        """Take samples, in the order of time; several in one second count once."""
+        before = len(self._samples)
+        for sample in samples:
+            if not self._samples or int(sample.at) > int(self._samples[-1].at):
+                self._samples.append(sample)
+        if len(self._samples) != before:
+            del self._samples[:-_KEPT]
+            self.refresh()
+
+    def show_whole(self, whole: bool) -> None:
+        """Show all there is, or the last ten minutes."""
+        if whole != self._whole:
+            self._whole = whole
+            self.refresh()
 
     def clear(self) -> None:
         """Forget all samples."""
         self._samples.clear()
-        self._last_second = -1
         self.refresh()
 
     def render(self) -> Content:
-        """The line."""
+        """The bars over a line that says what they are."""
         if not self._samples:
-            return Content.styled("rows a second  – no sample yet", "$text-muted")
-        now, rate = self._samples[-1]
-        peak = max(rate for _, rate in self._samples)
-        head, tail = "rows a second ", f" {figures.rate(rate)} · peak {figures.rate(peak)}"
-        room = max(0, min(60, self.content_size.width - len(head) - len(tail)))
-        line = bars(list(self._samples), now, room).lstrip()
-        return Content.assemble((head, "$text-muted"), (line, "$primary"), tail)
+            return Content.styled("no sample yet", "$text-muted")
+        width, height = self.content_size
+        until = self._samples[-1].at + 1
+        since = self._samples[0].at
+        if not self._whole:
+            since = max(since, until - WINDOW)
+        # A young series is not stretched: a second is at most a column wide.
+        since = min(since, until - width)
+        bars = columns(self._samples, since, until, width)
+        top = max((bar.rate or 0.0 for bar in bars), default=0.0)
+        parts: list[tuple[str, str]] = [*self._legend(top, since, until, width)]
+        for line in drawn(bars, height - 1, top):
+            parts.append(("\n", ""))
+            parts += _coloured(line, bars)
+        return Content.assemble(*parts)
+
+    def _legend(
+        self, top: float, since: float, until: float, width: int
+    ) -> list[tuple[str, str]]:
+        newest = self._samples[-1].rate
+        shown = figures.span(min(until - since, until - self._samples[0].at))
+        if self._whole:
+            begun = time.strftime("%H:%M:%S", time.localtime(self._samples[0].at))
+            text = f"peak {figures.rate(top)} · {shown} from {begun}"
+            return [(text[:width], "$text-muted")]
+        tail = f" · peak {figures.rate(top)} · last {shown}"
+        return [(figures.rate(newest), "bold"), (tail, "$text-muted")]
+
+
+def _coloured(line: str, bars: Sequence[Bar]) -> list[tuple[str, str]]:
+    """A line in runs of one colour."""
+    parts: list[tuple[str, str]] = []
+    for mark, bar in zip(line, bars, strict=True):
+        style = "$warning" if bar.slowed else "$primary"
+        if parts and parts[-1][1] == style:
+            parts[-1] = (parts[-1][0] + mark, style)
+        else:
+            parts.append((mark, style))
+    return parts

@@ -1,0 +1,344 @@
+"""Retry dead letters: read their rows again, and write them as new steps of their run.
+
+Each step is journaled before the first of its rows is written, and what became of its letters in
+one transaction with the counters. A retry that was killed in between is undone, by its step,
+before the next one begins: it is then as if it had never been tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from geode_tui.errors import UsageError
+from geode_tui.migration.audit import whoami
+from geode_tui.migration.batches import BATCH_ROWS, ChunkMove
+from geode_tui.migration.chunks import Chunk
+from geode_tui.migration.dead_letters import GONE, DeadLetter, Selection
+from geode_tui.migration.events import Event, Level
+from geode_tui.migration.journal import RUN_FORMAT, Journal, RunRecord
+from geode_tui.migration.origins import changed_fields, origin_of
+from geode_tui.migration.postgres_origin import PostgresOrigin
+from geode_tui.source.dsn import check_dsn
+from geode_tui.target import open_target
+from geode_tui.target.keys import comparable
+from geode_tui.target.model import (
+    Key,
+    NodeBatch,
+    NodeShape,
+    Refused,
+    RelationshipBatch,
+    Target,
+    Written,
+)
+from geode_tui.validation.entity import Entity, Record
+
+Tell = Callable[[str], None]
+_BY_PLACE = "its rows are known by their place in the table only"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What became of letters, in rows.
+
+    `gone` are no longer in the source, `unreadable` cannot be read one by one, `incomplete` are
+    of chunks that are not done. `ends` says that nodes were written on which open orphans of the
+    run may hang.
+    """
+
+    written: int = 0
+    refused: int = 0
+    gone: int = 0
+    unreadable: int = 0
+    incomplete: int = 0
+    ends: bool = False
+
+    def __add__(self, other: Retried) -> Retried:
+        return Retried(
+            self.written + other.written,
+            self.refused + other.refused,
+            self.gone + other.gone,
+            self.unreadable + other.unreadable,
+            self.incomplete + other.incomplete,
+            self.ends or other.ends,
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every letter was written, or has no row any more."""
+        return not (self.refused or self.unreadable or self.incomplete)
+
+    @property
+    def summary(self) -> str:
+        """The same in words."""
+        counts = (
+            (self.written, "written"),
+            (self.refused, "refused again"),
+            (self.gone, GONE),
+            (self.unreadable, "cannot be read one by one"),
+            (self.incomplete, "of chunks that are not done: geode-tui resume reads them again"),
+        )
+        return (
+            ", ".join(f"{count:,} {words}" for count, words in counts if count) or "none to retry"
+        )
+
+
+async def retry_letters(
+    journal: Journal,
+    number: int,
+    selection: Selection,
+    *,
+    source: str | None = None,
+    password: str | None = None,
+    tell: Tell = lambda text: None,
+) -> Retried:
+    """Write the rows of some letters of a run that are not written yet.
+
+    Nodes come before relationships. `source` replaces the run's DSN (for a password). Raises
+    UsageError where the run cannot be retried or is driven by another process, GeodeTuiError.
+    """
+    record = journal.run(number)
+    _require_retryable(record)
+    dsn = check_dsn(source) if source else record.source_dsn
+    origin = origin_of(record, dsn, password, journal.mapping(number))
+    if not isinstance(origin, PostgresOrigin):
+        raise _no_rows(record)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(journal.hold(record))
+        if journal.run(number).state in ("rolling back", "rolled back"):  # just before we held it
+            raise _taken_back(record)
+        stack.push_async_callback(origin.close)
+        await origin.open()
+        entities = {entity.id: entity for entity in await origin.entities()}
+        _require_same(record, changed_fields(record, await origin.fields()))
+        target = await asyncio.to_thread(
+            open_target, record.target, record.graph or None, create=False
+        )
+        stack.push_async_callback(asyncio.to_thread, target.close)
+        stack.push_async_callback(origin.end)
+        fence = await origin.begin()
+        retry = _Retry(journal, record, origin, target, entities, selection, tell)
+        journal.audit.add(number, "dead letters retry", None, retry.told | {"fence": fence})
+        result = await retry.run()
+        await asyncio.to_thread(target.flush)
+    level: Level = "info" if result.complete else "warning"
+    journal.add_event(number, Event(time.time(), level, f"dead letters retried: {result.summary}"))
+    return result
+
+
+@dataclass
+class _Retry:
+    journal: Journal
+    record: RunRecord
+    origin: PostgresOrigin
+    target: Target
+    entities: dict[str, Entity]
+    selection: Selection
+    tell: Tell
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What is retried, for the audit trail."""
+        some = self.selection
+        return {"ids": some.ids, "entity": some.entity, "class": some.error_class}
+
+    async def run(self) -> Retried:
+        letters, number = self.journal.dead_letters, self.record.number
+        for entity_id, step in letters.interrupted(number):
+            self.tell(f"{entity_id}: a retry was interrupted; what it wrote is removed first")
+            await asyncio.to_thread(self._undo, self.entities[entity_id], step)
+            letters.forget_retry(number, entity_id, step)
+        total = Retried(incomplete=letters.incomplete(number, self.selection))
+        for group in letters.groups(number, self.selection):
+            total += await self._group(group)
+        return total
+
+    def _undo(self, entity: Entity, step: int) -> None:
+        """Remove what a step wrote; what it would have written stands in its letters still."""
+        shape, uid = entity.shape, self.record.uid
+        if isinstance(shape, NodeShape):
+            nodes = [key for _, key in self.target.node_keys(shape, uid, [step])]
+            self.target.put_nodes(shape, [(key, None) for key in nodes])
+        else:
+            keys = [key for _, key in self.target.relationship_keys(shape, uid, [step])]
+            self.target.put_relationships(shape, [(key, None) for key in keys])
+
+    async def _group(self, group: tuple[str, int]) -> Retried:
+        """All letters of a chunk, some at a time."""
+        total, last = Retried(), 0
+        entity = self.entities[group[0]]
+        room = self.journal.dead_letters
+        while letters := room.to_retry(self.record.number, self.selection, group, last):
+            last = letters[-1].id
+            readable = [x for x in letters if x.place is not None and not entity.restarts]
+            if len(readable) < len(letters):
+                self.tell(
+                    f"{entity.id}: {len(letters) - len(readable):,} rows cannot be read one by"
+                    f" one: {_BY_PLACE}"
+                )
+            total += Retried(unreadable=len(letters) - len(readable))
+            if readable:
+                total += await self._some(entity, readable)
+        return total
+
+    async def _some(self, entity: Entity, letters: Sequence[DeadLetter]) -> Retried:
+        """Letters of one chunk, in one step."""
+        room, number = self.journal.dead_letters, self.record.number
+        step = room.begin_retry(number, letters)
+        letters = [replace(letter, step=step) for letter in letters]
+        chunk = Chunk(entity.id, letters[0].chunk, None, None, step)
+        feed = _LetterFeed(self.origin, [letter.place or () for letter in letters])
+        move = ChunkMove(entity, chunk, _Unwritten(self.target), self.record.uid, _NoPace())
+        moved = await move.run(feed, lambda text: None)
+        refused = {feed.numbers[letter.place or ()]: letter for letter in moved.letters}
+        found, who = set(feed.numbers.values()), whoami()
+        after = [
+            _after(letter, refused.get(n), n in found, who) for n, letter in enumerate(letters)
+        ]
+        room.end_retry(number, letters, after)
+        written = sum(letter.state == "written" for letter in after)
+        gone = sum(letter.state == "skipped" for letter in after)
+        self.tell(f"{entity.id}: {written:,} of {len(letters):,} dead letters written")
+        ends = bool(written) and entity.kind == "node"
+        return Retried(written, len(letters) - written - gone, gone, ends=ends)
+
+
+def _after(letter: DeadLetter, refused: DeadLetter | None, found: bool, who: str) -> DeadLetter:
+    """A letter after its retry."""
+    now = time.time()
+    if not found:
+        return replace(letter, state="skipped", note=GONE, who=who, changed=now, step=None)
+    if refused is None:
+        return replace(letter, state="written", note="", who=who, changed=now)
+    return replace(
+        letter,
+        key=refused.key,
+        error_class=refused.error_class,
+        reason=refused.reason,
+        values=refused.values,
+        state="open",
+        note="refused again",
+        who=who,
+        changed=now,
+        step=None,
+    )
+
+
+@dataclass
+class _LetterFeed:
+    """Reads the rows at some cursors; `numbers` tells which cursor gave the row of a place."""
+
+    origin: PostgresOrigin
+    places: Sequence[tuple[str, ...]]
+    numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    async def rows(
+        self, entity: Entity, chunk: Chunk, limit: int
+    ) -> AsyncIterator[Sequence[Record]]:
+        """The rows that are still there."""
+        found = await self.origin.rows_at(entity, self.places)
+        # The text of a key may be another than it was, where both are equal: 1.0 and 1.00.
+        self.numbers = {entity.cursor(record): number for number, record in found}
+        records = [record for _, record in found]
+        for begin in range(0, len(records), limit):
+            yield records[begin : begin + limit]
+
+    async def close(self) -> None:
+        """The session is the origin's."""
+
+
+@dataclass
+class _Unwritten:
+    """A target to which a row is written only where no node has its key."""
+
+    target: Target
+
+    def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
+        """Write nodes whose keys are free; the first of several with one key takes it."""
+        shape = batch.shape
+        places = [shape.properties.index(name) for name in shape.key]
+        keys = [tuple(row[place] for place in places) for row in batch.rows]
+        there = self.target.read_nodes(shape, keys)
+        free, taken = _free(keys, [node is not None for node in there])
+        written = Written(0)
+        if free:
+            by_value = [batch.by_value[n] for n in free] if batch.by_value else ()
+            some = replace(batch, rows=[batch.rows[n] for n in free], by_value=by_value)
+            written = self.target.write_nodes(some, repeated)
+        refused = [replace(r, position=free[r.position]) for r in written.refused]
+        reason = f"a {shape.label} node with this key is in the graph already"
+        refused += [Refused(n, "unique", reason) for n in taken]
+        return Written(written.rows, (), tuple(refused))
+
+    def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
+        """Write relationships; nothing of them is there."""
+        return self.target.write_relationships(batch, repeated)
+
+
+def _free(keys: Sequence[Key], taken: Sequence[bool]) -> tuple[list[int], list[int]]:
+    """The places of the keys that may be written, and of those that may not."""
+    free: list[int] = []
+    refused: list[int] = []
+    seen = set()
+    for place, (key, is_taken) in enumerate(zip(keys, taken, strict=True)):
+        known = comparable(key)
+        (refused if is_taken or known in seen else free).append(place)
+        seen.add(known)
+    return free, refused
+
+
+class _NoPace:
+    """No pace: letters are few."""
+
+    batch_rows = BATCH_ROWS
+
+    async def admit(self, rows: int) -> None:
+        """At once."""
+
+    def wrote(self, written: object) -> None:
+        """Nothing to learn."""
+
+
+def _require_retryable(record: RunRecord) -> None:
+    if record.kind not in ("migrate", "schema"):
+        raise _no_rows(record)
+    if record.format != RUN_FORMAT:
+        raise UsageError(
+            f"run {record.number} was begun by geode-tui {record.version}",
+            "it journaled no places of its dead letters",
+            "migrate anew into another target",
+        )
+    if record.state == "running":
+        raise UsageError(
+            f"run {record.number} is running",
+            "its dead letters can be retried when it has ended",
+            "watch it with: geode-tui status --follow",
+        )
+    if record.state in ("rolling back", "rolled back"):
+        raise _taken_back(record)
+
+
+def _taken_back(record: RunRecord) -> UsageError:
+    return UsageError(
+        f"run {record.number} was rolled back", "its rows are not in the graph", "migrate anew"
+    )
+
+
+def _no_rows(record: RunRecord) -> UsageError:
+    return UsageError(
+        f"run {record.number} is an {record.kind}",
+        "only rows of a database can be read again one by one",
+        f"mend what it read, and {record.kind} again",
+    )
+
+
+def _require_same(record: RunRecord, changed: Sequence[str]) -> None:
+    if changed:
+        raise UsageError(
+            f"the source of run {record.number} has changed in {len(changed)} fields",
+            "; ".join(changed[:5]) + ("; …" if len(changed) > 5 else ""),
+            "name the same --source",
+        )

@@ -1,0 +1,158 @@
+"""All runs of the journal, to list: the light part at once, the sums of each when they are there."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geode_tui.migration.checkpoints import Checkpoint
+from geode_tui.migration.control import Knobs
+from geode_tui.migration.events import RunState
+from geode_tui.migration.journal import RUN_FORMAT, Journal, RunKind, RunRecord
+
+_LIGHT = (
+    "SELECT number, state, kind, source, target, graph, label, started, ended, error, steps,"
+    " format, ledger IS NOT NULL AS has_ledger FROM run ORDER BY number DESC"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run in the list; times in seconds since the epoch."""
+
+    number: int
+    state: RunState
+    kind: RunKind
+    source: str
+    target: str
+    graph: str
+    label: str
+    started: float
+    ended: float | None
+    error: str
+    steps: int
+    format: int
+    has_ledger: bool
+
+    @property
+    def place(self) -> str:
+        """The target with the graph's name, for a person."""
+        return f"{self.target}#{self.graph}" if self.graph else self.target
+
+    @property
+    def resumable(self) -> bool:
+        """Whether `resume` can go on with it."""
+        return self.state in ("stopped", "failed") and self.format == RUN_FORMAT
+
+    @property
+    def reversible(self) -> bool:
+        """Whether a rollback can take back what it wrote."""
+        going = self.state in ("new", "running", "rolled back")
+        return not going and self.format == RUN_FORMAT and self.steps > 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSums:
+    """What a run moved, in rows, and its ledger: entries, and how many of them differ."""
+
+    rows: int
+    dead: int
+    orphans: int
+    entries: int | None = None
+    differing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the list tells of one run beside its line."""
+
+    record: RunRecord
+    checkpoints: Sequence[Checkpoint]
+    knobs: Knobs
+    entities: int
+    chunks: int
+    planned: int
+
+
+class RunList:
+    """Reads the journal's runs. Everything blocks: call it in a thread, one call at a time."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._sums: dict[int, tuple[tuple[object, ...], RunSums]] = {}
+
+    def lines(self) -> list[RunLine]:
+        """All runs, the newest first. Raises GeodeTuiError."""
+        with contextlib.closing(Journal(self._path)) as journal:
+            return [_line(row, journal) for row in journal.store.all(_LIGHT)]
+
+    def sums(self, lines: Iterable[RunLine]) -> dict[int, RunSums]:
+        """What these runs moved; of a run that is over it is read once. Raises GeodeTuiError."""
+        with contextlib.closing(Journal(self._path)) as journal:
+            return {line.number: self._sums_of(journal, line) for line in lines}
+
+    def facts(self, number: int) -> RunFacts:
+        """More of one run. Raises UsageError when there is none of that number."""
+        with contextlib.closing(Journal(self._path)) as journal:
+            entities = journal.chunks.entities(number)
+            return RunFacts(
+                journal.run(number),
+                journal.checkpoints.of(number),
+                journal.control.knobs(number),
+                len(entities),
+                sum(entity.chunks for entity in entities),
+                sum(entity.planned or 0 for entity in entities),
+            )
+
+    def _sums_of(self, journal: Journal, line: RunLine) -> RunSums:
+        stamp = (line.state, line.ended, line.steps)
+        known = self._sums.get(line.number)
+        if known is not None and known[0] == stamp and line.state != "running":
+            return known[1]
+        row = journal.store.one(
+            "SELECT coalesce(sum(rows), 0) AS rows, coalesce(sum(dead), 0) AS dead,"
+            " coalesce(sum(orphans), 0) AS orphans FROM entity WHERE run = ?",
+            line.number,
+        )
+        assert row is not None
+        ledger = journal.ledger(line.number) if line.has_ledger else None
+        sums = RunSums(
+            row["rows"],
+            row["dead"],
+            row["orphans"],
+            len(ledger.entries) if ledger else None,
+            sum(not entry.balanced for entry in ledger.entries) if ledger else 0,
+        )
+        self._sums[line.number] = (stamp, sums)
+        return sums
+
+
+def newest_resumable(lines: Sequence[RunLine]) -> RunLine | None:
+    """The newest run that can be resumed: no later run went to the same graph."""
+    seen = set()
+    for line in lines:
+        if line.resumable and line.place not in seen:
+            return line
+        seen.add(line.place)
+    return None
+
+
+def newest_going(lines: Sequence[RunLine]) -> RunLine | None:
+    """The newest run that some process drives now."""
+    return next((line for line in lines if line.state == "running"), None)
+
+
+def matches(line: RunLine, text: str) -> bool:
+    """Whether a run's number, state, kind, source or target has all words of `text` in it."""
+    found = f"{line.number} {line.state} {line.kind} {line.source} {line.place}".casefold()
+    return all(word in found for word in text.casefold().split())
+
+
+def _line(row: sqlite3.Row, journal: Journal) -> RunLine:
+    fields = dict(row)
+    if fields["state"] == "running" and not journal.locks.held(f"run-{row['number']}"):
+        fields["state"] = "stopped"  # its process is gone without a word
+    return RunLine(**{**fields, "has_ledger": bool(fields["has_ledger"])})

@@ -1,0 +1,99 @@
+"""What a target that is written once cannot do: overwrite, rename, be queried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from geode_tui.errors import UsageError
+from geode_tui.target.model import (
+    Key,
+    NodeImage,
+    NodeShape,
+    RelationshipImage,
+    RelationshipKey,
+    RelationshipShape,
+    Row,
+)
+
+Shape = NodeShape | RelationshipShape
+_UNCHANGED = "files are written once and not changed"
+
+
+class WrittenOnce:
+    """The part of `target.model.Target` that files refuse, in words for people."""
+
+    def query(self, statement: str) -> list[dict[str, Any]]:
+        """Files know no statements."""
+        raise UsageError("files cannot be queried", "", "import them into a graph, and ask there")
+
+    def node_keys(self, shape: NodeShape, run: str, steps: Sequence[int]) -> list[tuple[int, Key]]:
+        """Not for files: a chunk that is written again replaces its part."""
+        raise unsupported("files do not tell the steps of their records")
+
+    def relationship_keys(
+        self, shape: RelationshipShape, run: str, steps: Sequence[int]
+    ) -> list[tuple[int, RelationshipKey]]:
+        """Not for files: a chunk that is written again replaces its part."""
+        raise unsupported("files do not tell the steps of their records")
+
+    def node_images(self, shape: NodeShape, keys: Sequence[Key]) -> list[NodeImage | None]:
+        """Not for files: an export overwrites nothing."""
+        raise unsupported(_UNCHANGED)
+
+    def relationship_images(
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+    ) -> list[RelationshipImage | None]:
+        """Not for files: an export overwrites nothing."""
+        raise unsupported(_UNCHANGED)
+
+    def put_nodes(self, shape: NodeShape, images: Sequence[tuple[Key, NodeImage | None]]) -> None:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def put_relationships(
+        self,
+        shape: RelationshipShape,
+        images: Sequence[tuple[RelationshipKey, RelationshipImage | None]],
+    ) -> None:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def update_nodes(
+        self, shape: NodeShape, names: Sequence[str], rows: Sequence[tuple[Key, Row]]
+    ) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def update_relationships(
+        self,
+        shape: RelationshipShape,
+        names: Sequence[str],
+        rows: Sequence[tuple[RelationshipKey, Row]],
+    ) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def rename_property(self, shape: Shape, old: str, new: str) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def remove_property(self, shape: Shape, name: str) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def add_label(self, shape: NodeShape, label: str) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def remove_label(self, shape: NodeShape, label: str) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+    def rename_type(self, shape: RelationshipShape, new: str) -> int:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
+
+def unsupported(what: str) -> UsageError:
+    return UsageError(what, "", "import them into a graph, and change that")
