@@ -2,13 +2,12 @@
 
 The points are methods of the product, patched in this process alone. At the n-th call, before or
 after its work (or inside it: before a journal's transaction is committed), the process kills
-itself, or tells the parent and waits for its word, or lets no file grow any more. In the end it
-says on stdout how often each point was met.
+itself, or tells the parent and waits for its word, or lets no file grow any more.
 """
 
 from __future__ import annotations
 
-import json
+import inspect
 import os
 import resource
 import signal
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from geode_tui.target.embedded import EmbeddedGraph
 CHUNK_ROWS = 60
 READ_ROWS = 25
 BATCH_ROWS = 20
-REACHED, OVER = "reached", "over"
+REACHED = "reached"
 
 JOURNAL: dict[str, tuple[str, ...]] = {
     "Journal": (
@@ -89,6 +89,7 @@ _CLASSES: dict[str, type] = {
 class Fault:
     """What happens at the `number`-th call of a point, `when` (before, inside, after)."""
 
+    pipe: Connection
     point: str = ""
     when: str = ""
     number: int = 0
@@ -108,8 +109,8 @@ class Fault:
         if self.do == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.do == "tell":
-            print(REACHED, flush=True)
-            sys.stdin.readline()
+            self.pipe.send(REACHED)
+            self.pipe.recv()
         elif self.do == "limit":
             largest = max(
                 (f.stat().st_size for f in Path(".").rglob("*") if f.is_file()), default=0
@@ -125,8 +126,9 @@ def patch(fault: Fault) -> None:
         for name in names:
             if (owner, name) == ("Store", "write"):
                 kind.write = _written(kind.write, fault)  # type: ignore[attr-defined]
-            else:  # noqa
-                if name in kind.__dict__: setattr(kind, name, _watched(kind.__dict__[name], f"{owner}.{name}", fault))
+            else:
+                work = inspect.getattr_static(kind, name)
+                setattr(kind, name, _watched(work, f"{owner}.{name}", fault))
 
 
 def _watched(work: Any, point: str, fault: Fault) -> Any:
@@ -156,11 +158,15 @@ def _written(work: Callable[..., Any], fault: Fault) -> Any:
     return write
 
 
-def main() -> int:
-    """Begin a run, or go on with it; 0 done, 3 an error for a person, 4 a defect."""
-    wanted = json.loads(sys.argv[1])
+def run(wanted: dict[str, Any], pipe: Connection) -> None:
+    """Begin the run or go on with it; exit 0 done, 3 an error for a person, 4 a defect.
+
+    In the end the parent is told the error, and how often each point was met.
+    """
     os.chdir(wanted["folder"])
-    fault = Fault(**wanted["fault"])
+    errors = os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(errors, 2)
+    fault = Fault(pipe, **wanted["fault"])
     patch(fault)
     # Small parts, so that a small database has many of them.
     postgres_origin.CHUNK_ROWS = CHUNK_ROWS
@@ -176,11 +182,6 @@ def main() -> int:
     runner.start()
     runner.join()
     error = str(runner.error) if runner.error is not None else ""
-    print(json.dumps([OVER, error, fault.met]), flush=True)
-    if runner.error is None:
-        return 0
-    return 4 if "defect" in error else 3
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    pipe.send((error, fault.met))
+    if error:
+        sys.exit(4 if "defect" in error else 3)

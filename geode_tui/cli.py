@@ -103,6 +103,17 @@ def build_parser() -> argparse.ArgumentParser:
     assess.add_argument("--unwaive", action="append", metavar=waiver, help="take a waiver back")
     _json(assess)
 
+    plan = _verb(verbs, "plan", "print what a run would do; write nothing", _plan)
+    _source(plan)
+    _target(plan)
+    _mapping(plan)
+    plan.add_argument(
+        "--parallel", type=_positive, default=2, metavar="N", help="sessions on the source (2)"
+    )
+    plan.add_argument("--strategy", choices=("big-bang", "incremental"), default="big-bang")
+    plan.add_argument("--no-cut", action="store_true", help="estimate the chunks, cut none")
+    _json(plan)
+
     migrate = _verb(verbs, "migrate", "run a migration to the end of verify", _migrate)
     _source(migrate)
     _target(migrate)
@@ -173,9 +184,32 @@ def build_parser() -> argparse.ArgumentParser:
     _json(status)
 
     runs = _verb(verbs, "runs", "list the runs of this machine", _runs)
-    runs.add_argument("action", nargs="?", choices=("show",), help="one run, whole")
-    runs.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
+    runs.add_argument(
+        "action", nargs="?", choices=("show", "compare"), help="one run whole; two side by side"
+    )
+    runs.add_argument("run", type=_positive, nargs="*", help="its number (the newest), or two")
+    runs.add_argument("--audit", action="store_true", help="its audit trail; check the chain")
+    runs.add_argument("--format", choices=("text", "md", "json"), default="text")
+    runs.add_argument("--output", metavar="FILE", help="write a file in place of stdout")
     _json(runs)
+
+    letters = _verb(verbs, "deadletters", "rows that could not be written", _deadletters)
+    letters.add_argument(
+        "action",
+        choices=("list", "show", "retry", "skip"),
+        help="list or show them, write them again, or give them up",
+    )
+    letters.add_argument("run", type=_positive, metavar="RUN", help="the run's number")
+    letters.add_argument("ids", type=_positive, nargs="*", metavar="ID", help="only these")
+    letters.add_argument("--entity", metavar="E", default="", help="only those of an entity")
+    letters.add_argument("--class", metavar="C", default="", help="only those of an error class")
+    letters.add_argument("--state", choices=("open", "written", "skipped"), default="")
+    letters.add_argument("--all", action="store_true", help="retry or skip all that are open")
+    letters.add_argument("--reason", metavar="TEXT", help="why they are given up")
+    letters.add_argument("--source", metavar="DSN", help="the same source, for its password")
+    letters.add_argument("--limit", type=_positive, metavar="N", help="list at most N (50)")
+    letters.add_argument("--offset", type=_count, default=0, metavar="N", help="pass over N")
+    _json(letters)
 
     schema = _verb(verbs, "schema", "compare two mappings, and their graphs", _schema)
     schema.add_argument("action", choices=("diff",), help="what differs, and the steps between")
@@ -277,6 +311,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def _limit(text: str) -> int | None:
     if text == "none":
         return None
@@ -336,6 +376,12 @@ def _assess(arguments: argparse.Namespace) -> int:
     return assess_(arguments)
 
 
+def _plan(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.plan import plan
+
+    return plan(arguments)
+
+
 def _migrate(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.migrate import migrate
 
@@ -385,9 +431,15 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    from geode_tui.commands.journal import runs
+    from geode_tui.commands.runs import runs
 
     return runs(arguments)
+
+
+def _deadletters(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.dead_letters import dead_letters
+
+    return dead_letters(arguments)
 
 
 def _schema(arguments: argparse.Namespace) -> int:

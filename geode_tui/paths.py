@@ -39,6 +39,11 @@ def journal_file() -> Path:
     return state_folder() / "journal.sqlite3"
 
 
+def journal_there() -> bool:
+    """Whether there is a journal; nothing is made."""
+    return (Path(platformdirs.user_state_dir(_APP)) / "journal.sqlite3").exists()
+
+
 def profiles_file() -> Path:
     """The TOML file of connection profiles (never a password)."""
     return config_folder() / "profiles.toml"

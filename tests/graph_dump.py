@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import grafeo
 
-_ENGINE = frozenset({"_id", "_labels", "_source", "_target", "_type"})
 SHOWN = 10
 
 
@@ -41,15 +40,18 @@ def dump(path: str | Path, graph: str | None = None, without: Collection[str] = 
 def dump_open(opened: Any, without: Collection[str] = ()) -> Dump:
     """The same of a graph that is open already (what `execute` is called on)."""
     nodes = {}
-    for row in opened.execute("MATCH (n) RETURN id(n) AS id, labels(n) AS labels, n AS n"):
-        properties = _properties(row["n"], without)
+    for row in opened.execute(
+        "MATCH (n) RETURN id(n) AS id, labels(n) AS labels, properties(n) AS p"
+    ):
+        properties = _properties(row["p"], without)
         nodes[row["id"]] = (tuple(sorted(row["labels"])), properties)
     statement = (
-        "MATCH (a)-[r]->(b) RETURN id(a) AS a, id(b) AS b, type(r) AS type, id(r) AS id, r AS r"
+        "MATCH (a)-[r]->(b) "
+        "RETURN id(a) AS a, id(b) AS b, type(r) AS type, id(r) AS id, properties(r) AS p"
     )
     relationships: Counter[Any] = Counter()
     for row in opened.execute(statement):
-        properties = _properties(row["r"], without)
+        properties = _properties(row["p"], without)
         relationships[(nodes[row["a"]], row["type"], nodes[row["b"]], properties)] += 1
     return Dump(Counter(nodes.values()), relationships)
 
@@ -71,11 +73,7 @@ def differences(one: Dump, other: Dump) -> list[str]:
 
 def _properties(found: dict[str, Any], without: Collection[str]) -> tuple[Any, ...]:
     return tuple(
-        sorted(
-            (name, _frozen(value))
-            for name, value in found.items()
-            if name not in _ENGINE and name not in without
-        )
+        sorted((name, _frozen(value)) for name, value in found.items() if name not in without)
     )
 
 

@@ -525,7 +525,8 @@ def test_status_follows_a_run_with_one_json_a_line(line: CommandLine, shop: Shop
     """`status --follow --json` prints a document a line until the run is over."""
     journal = Journal(line.state / "journal.sqlite3")
     journal.set_state(1, "running")
-    with journal.hold(1), line.start("status", "1", "--follow", "--json") as follower:
+    held = journal.hold(journal.run(1))
+    with held, line.start("status", "1", "--follow", "--json") as follower:
         try:
             first = json.loads(follower.out.readline())
         finally:
@@ -666,7 +667,16 @@ def test_each_positional_is_documented() -> None:
         for verb, text in chapters.items()
     }
     takes = {verb: usage for verb, usage in usages.items() if re.search(r"RUN|GQL|OLD", usage)}
-    assert set(takes) == {"resume", "status", "runs", "query", "schema"}
+    assert set(takes) == {
+        "checkpoint",
+        "pause",
+        "query",
+        "resume",
+        "runs",
+        "schema",
+        "status",
+        "throttle",
+    }
 
 
 def _keys_of(document: Any, *path: str | int) -> set[str]:

@@ -229,9 +229,10 @@ def test_a_new_property_reads_its_table_again() -> None:
     mapping = infer(SHOP)
     rule = mapping.nodes[0]
     more = replace(rule, properties=(*rule.properties, Property("x", "x", "INT")))
-    [step] = steps(compare(mapping, edits.replace_rule(mapping, rule, more)))
-    assert (step.kind, step.reads) == ("read_again", (TableName("public", "users"),))
-    assert step.because == "property x comes"
+    fill, digests = steps(compare(mapping, edits.replace_rule(mapping, rule, more)))
+    assert (fill.kind, fill.reads) == ("fill", (TableName("public", "users"),))
+    assert fill.because == "property x comes"
+    assert (digests.kind, digests.reads) == ("renew_digests", ())
 
 
 def test_a_condition_loads_the_label_and_what_hangs_on_it_anew() -> None:

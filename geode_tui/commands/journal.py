@@ -1,4 +1,4 @@
-"""`status` and `runs`: the journal, read from any terminal."""
+"""`status`: where a run stands, from any terminal."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from geode_tui.commands.output import (
-    aligned,
-    duration,
-    ledger_document,
-    moment,
-    show,
-    show_json,
-    show_ledger,
-)
+from geode_tui.commands.output import show, show_json
 from geode_tui.commands.standing import HighWater, is_going, status_document, status_text
 from geode_tui.errors import EXIT_OK, UsageError
-from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.journal import Journal
 
 FOLLOW_SECONDS = 1.0
 
@@ -68,33 +59,6 @@ def _follower(json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield tell
 
 
-def runs(arguments: argparse.Namespace) -> int:
-    """Print all runs, or one of them whole."""
-    journal = Journal()
-    if arguments.action == "show":
-        return _show_run(journal, arguments)
-    records = journal.runs()
-    if arguments.json:
-        show_json([_record_document(record) for record in records])
-        return EXIT_OK
-    header = ("run", "state", "source", "target", "started", "took", "error")
-    rows = [
-        (
-            str(r.number),
-            r.state,
-            r.source,
-            f"{r.target}#{r.graph}" if r.graph else r.target,
-            moment(r.started),
-            duration(r.ended - r.started if r.ended else None),
-            r.error.split("\n")[0],
-        )
-        for r in records
-    ]
-    for line in aligned(header, rows, ">____>_"):
-        show(line)
-    return EXIT_OK
-
-
 def newest_run(journal: Journal) -> int:
     """The number of the newest run. Raises UsageError when there is none."""
     records = journal.runs()
@@ -106,33 +70,3 @@ def newest_run(journal: Journal) -> int:
 def _show_lines(text: str) -> None:
     for line in text.split("\n"):
         show(line)
-
-
-def _show_run(journal: Journal, arguments: argparse.Namespace) -> int:
-    number = arguments.run or newest_run(journal)
-    record, ledger = journal.run(number), journal.ledger(number)
-    document = status_document(journal, number)
-    events, letters = journal.events(number), journal.dead_letters.of(number)
-    if arguments.json:
-        document |= {
-            "findings": [asdict(finding) for finding in journal.findings(number)],
-            "events": [asdict(event) for event in events],
-            "dead_letters": [asdict(letter) for letter in letters],
-            "ledger": ledger_document(ledger) if ledger else None,
-            "fence": record.fence,
-            "mapping_hash": record.mapping_hash,
-        }
-        show_json(document)
-        return EXIT_OK
-    _show_lines(status_text(document))
-    for event in events:
-        show(f"{moment(event.at)} {event.level:7} {event.message}")
-    for letter in letters:
-        show(f"dead letter {letter.entity} {letter.key}: {letter.error_class}: {letter.reason}")
-    if ledger is not None:
-        show_ledger(ledger)
-    return EXIT_OK
-
-
-def _record_document(record: RunRecord) -> dict[str, Any]:
-    return asdict(record) | {"resumable": record.resumable}

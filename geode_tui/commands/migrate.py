@@ -34,12 +34,13 @@ from geode_tui.errors import (
 )
 from geode_tui.migration.engine import AS_IT_WAS, DEAD_LIMIT
 from geode_tui.migration.journal import Journal
+from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.plan import make_plan
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut, take_ledger
+from geode_tui.validation.verify import take_ledger
 
 
 def migrate(arguments: argparse.Namespace) -> int:
@@ -142,13 +143,15 @@ def validate(arguments: argparse.Namespace) -> int:
                 open_target, place, graph, create=False, read_only=True
             )
             try:
+                left_out = await asyncio.to_thread(_left_out, place, graph)
                 return await take_ledger(
                     holder,
                     target,
                     plan.entities,
-                    _left_out(place, graph),
+                    left_out.entities,
                     holder.fence,
                     same_snapshot=False,
+                    before=left_out.before,
                 )
             finally:
                 await asyncio.to_thread(target.close)
@@ -161,16 +164,13 @@ def validate(arguments: argparse.Namespace) -> int:
     return EXIT_OK if ledger.balanced else EXIT_DIFFERS
 
 
-def _left_out(place: str, graph: str | None) -> dict[str, LeftOut]:
-    """What the newest run that wrote to this target could not write, from the journal."""
-    journal = Journal()
-    for record in journal.runs():
-        entities = journal.chunks.entities(record.number)
-        same = (record.target, record.graph) == (place, graph or "")
-        if same and any(entity.chunks for entity in entities):
-            say(f"dead letters and orphans are those of run {record.number}")
-            return {e.id: LeftOut(e.dead, e.orphans) for e in entities}
-    return {}
+def _left_out(place: str, graph: str | None) -> LeftOutOfGraph:
+    """What the runs that wrote to this target could not write, from the journal."""
+    found = left_out_of(Journal(), place, graph or "")
+    if found.runs:
+        runs = ", ".join(str(number) for number in found.runs)
+        say(f"dead letters and orphans are those of run {runs}")
+    return found
 
 
 def _newest_resumable() -> int:

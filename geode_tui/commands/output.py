@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.cells import cell_len
 
+from geode_tui.errors import UsageError
 from geode_tui.validation.ledger import Entry, Ledger
 
 
@@ -28,6 +31,23 @@ def say(text: str) -> None:
 def silence(stream: TextIO) -> None:
     """Send what is still to be printed to nowhere: whoever read it has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextlib.contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Write the data of the block to a file in place of stdout: whole, or not at all.
+
+    Raises UsageError where the file is there already: it is never replaced unasked.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists already", "", "name another --output")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+            yield
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def show(text: str) -> None:

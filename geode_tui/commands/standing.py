@@ -39,9 +39,10 @@ class HighWater:
 
 @dataclass(frozen=True)
 class _Sight:
-    """One look at a run: its record, what the engine told if that is fresh, and its silence."""
+    """One look at a run: its record, what was told last, and that again if it is fresh."""
 
     record: RunRecord
+    last: RunSnapshot | None
     word: RunSnapshot | None
     silence: float | None
     going: bool
@@ -57,7 +58,8 @@ def status_document(journal: Journal, number: int, seen: HighWater | None = None
     record, word = sight.record, sight.word
     phases = [_phase(sight, phase, before) for phase, before in _in_order(journal.phases(number))]
     entities = [
-        _entity(sight, entity, told, phases) for entity, told in _known(journal, number, word)
+        _entity(sight, entity, told, phases)
+        for entity, told in _known(journal, number, word or sight.last)
     ]
     document = {
         "run": number,
@@ -75,7 +77,7 @@ def status_document(journal: Journal, number: int, seen: HighWater | None = None
         "rows": sum(entity["rows"] for entity in entities),
         "share": _share_of_all(record, entities),
         "rate": word.rate if word else None,
-        "average_rate": _average(sight, journal),
+        "average_rate": _average(sight.word or sight.last),
         "eta": _eta_of_all(word, entities),
         "pace": word.pace if word else "",
         "knobs": dict(word.knobs) if word else {},
@@ -106,13 +108,15 @@ def _look(journal: Journal, number: int) -> _Sight:
     silence = max(0.0, now - heard) if going else None
     told = record.state == "running" and found.told is not None
     fresh = told and going and now - (found.told or 0.0) < SILENT_SECONDS
-    return _Sight(record, found.snapshot if fresh else None, silence, going)
+    last = None if going else found.snapshot
+    return _Sight(record, last, found.snapshot if fresh else None, silence, going)
 
 
 def _known(
-    journal: Journal, number: int, word: RunSnapshot | None
+    journal: Journal, number: int, told_last: RunSnapshot | None
 ) -> list[tuple[EntityRecord, EntityProgress | None]]:
-    told = {entity.id: entity for entity in word.entities} if word else {}
+    """Each entity as journaled, with what was told of it."""
+    told = {entity.id: entity for entity in told_last.entities} if told_last else {}
     return [(entity, told.get(entity.id)) for entity in journal.chunks.entities(number)]
 
 
@@ -157,8 +161,8 @@ def _entity(
         "estimate": estimate,
         "exact": exact,
         "share": _share(state, moved, estimate),
-        "rate": told.rate if told else None,
-        "average_rate": told.average_rate if told else None,
+        "rate": told.rate if told and sight.word else None,
+        "average_rate": _average(told),
         "eta": told.eta_seconds if told and state != "done" and not paused else None,
         "bytes": max(entity.bytes, told.bytes) if told else entity.bytes,
         "chunks": max(entity.chunks, told.chunks_done) if told else entity.chunks,
@@ -176,7 +180,7 @@ def _state(
     if entity.state == "done":
         return "done", ""
     state, reason = entity.state, entity.reason
-    if told is not None:
+    if told is not None and sight.going:
         state, reason = told.state, told.reason
     if not sight.going:
         begun = state in ("reading", "writing") or (state == "waiting" and entity.chunks)
@@ -215,6 +219,10 @@ def _share(state: str, moved: int, estimate: int | None) -> float | None:
     return round(min(ALMOST, moved / estimate), 4)
 
 
+def _average(told: RunSnapshot | EntityProgress | None) -> float | None:
+    return told.average_rate or None if told else None
+
+
 def _moved(entity: dict[str, Any]) -> int:
     return int(entity["rows"] + entity["dead"] + entity["orphans"])
 
@@ -239,15 +247,6 @@ def _eta_of_all(word: RunSnapshot | None, entities: list[dict[str, Any]]) -> flo
         return None
     left: int = sum(entity["estimate"] - _moved(entity) for entity in open_ones)
     return left / word.rate
-
-
-def _average(sight: _Sight, journal: Journal) -> float | None:
-    """Rows a second since the engine began to move rows, as it told last."""
-    if sight.word is not None:
-        return sight.word.average_rate
-    told = None if sight.going else journal.live.told(sight.record.number)
-    found = told[1].get("average_rate") if told else None
-    return float(found) if found else None
 
 
 # -- what waits -----------------------------------------------------------------------------------
@@ -345,12 +344,12 @@ def _totals(document: dict[str, Any]) -> str:
 
 
 def _cells(entity: dict[str, Any]) -> tuple[str, ...]:
-    done = entity["state"] == "done"
+    done, waits = entity["state"] == "done", entity["state"] == "waiting" and entity["reason"]
     mark = "" if entity["exact"] else "±"
     planned = "?" if entity["planned"] is None else f"{entity['planned']:,}"
     return (
         entity["id"],
-        f"{entity['state']} {entity['reason']}".strip(),
+        entity["reason"] if waits else f"{entity['state']} {entity['reason']}".strip(),
         f"{entity['rows']:,}",
         "" if done or entity["estimate"] is None else f"{mark}{entity['estimate']:,}",
         "" if entity["share"] is None else _percent(entity["share"]),

@@ -13,7 +13,7 @@ Way = Literal["come", "go", "rename", "change"]
 
 _NODE_FIELDS = ("label", "name", "key", "where", "keep_first", "labels", "labels_by", "joins")
 _RELATIONSHIP_FIELDS = ("type", "start", "end", "key", "where")
-_MAPPING_FIELDS = ("database", "version", "queries", "waivers", "ignored")
+_MAPPING_FIELDS = ("database", "version", "queries", "waivers", "ignored", "waves")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +307,7 @@ def _mapping_changes(name: str, old: Mapping, new: Mapping) -> Iterator[Change]:
     if not isinstance(before, tuple):
         yield Change("change", name, "", name, _shown(before), _shown(after))
         return
-    kind = {"queries": "query", "waivers": "waiver", "ignored": "ignored suggestion"}[name]
+    kind = _KINDS[name]
     was = {_item_name(item): item for item in before}
     now = {_item_name(item): item for item in after}
     for each in dict.fromkeys((*was, *now)):
@@ -317,6 +317,14 @@ def _mapping_changes(name: str, old: Mapping, new: Mapping) -> Iterator[Change]:
             yield Change("come", kind, "", each, "", _shown(now[each]))
         elif was[each] != now[each]:
             yield Change("change", kind, "", each, _shown(was[each]), _shown(now[each]))
+
+
+_KINDS = {
+    "queries": "query",
+    "waivers": "waiver",
+    "ignored": "ignored suggestion",
+    "waves": "wave",
+}
 
 
 def _item_name(item: Any) -> str:
@@ -345,6 +353,8 @@ def _shown(value: Any) -> str:
     for name in ("sql", "reason"):
         if hasattr(value, name):
             return str(getattr(value, name))
+    if hasattr(value, "rules"):
+        return ", ".join(value.rules)
     if hasattr(value, "references"):
         return f"{value.name}: {value.table} ({', '.join(value.columns)})"
     if hasattr(value, "column"):

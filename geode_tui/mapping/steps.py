@@ -1,15 +1,17 @@
 """The least work that makes a graph of one mapping a graph of another.
 
-Statements come in the order in which they must run: what goes first, then marks, names and
-labels, then what must be read from the source again. The digest of a row (`_fp`) is made of its
-values in the order of the properties: where those are others now, the row is read again.
+The steps come in the order in which they must be done. First goes what the new mapping does not
+make, while every name is the old one; then come the names, marks and labels; then what must be
+read from the source, and the digests of rows (`_fp`), which are made of a row's values in the
+order of its properties. Where nodes cannot be led over (their rows are others, or cannot be found
+again), they are dropped with their relationships and loaded anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from geode_tui.catalog import TableName
 from geode_tui.mapping import gql
@@ -19,28 +21,42 @@ from geode_tui.mapping.model import (
     OF,
     ROW,
     RUN,
-    Mapping,
     NodeRule,
     Property,
     RelationshipRule,
     Rule,
 )
+from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.mapping.names import unused
 
 Kind = Literal[
     "drop_relationship",
     "drop_label",
+    "remove_property",
     "rename_relationship",
+    "rename_property",
     "mark_rule",
+    "remove_label",
     "rename_label",
     "add_label",
-    "remove_label",
-    "rename_property",
-    "remove_property",
-    "read_again",
+    "fill",
+    "renew_digests",
     "load_label",
     "load_relationship",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Things:
+    """The nodes or relationships of a rule, as the graph tells them when a step begins.
+
+    `rule` is the old rule; `name` their label or type at that moment, `mark` the value of `_of`
+    that tells nodes from others with the label (empty: the label does).
+    """
+
+    rule: Rule
+    name: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +64,10 @@ class Step:
     """A piece of work on the graph.
 
     `subject` is the rule's id in the new mapping (in the old one where it goes); `gql` the
-    statement that does it, empty where the source must be read; `reads` are the tables and
-    queries that must be read again.
+    statement that does it, empty where values must be read or computed; `reads` are the tables
+    and queries that must be read again. `things` are what it is done to (None: what is not there
+    yet), `names` the names it is about: what is removed or filled, or the old name and the new,
+    or the mark that is set.
     """
 
     kind: Kind
@@ -58,15 +76,21 @@ class Step:
     gql: str = ""
     reads: tuple[TableName, ...] = ()
     because: str = ""
+    things: Things | None = field(default=None, compare=False, repr=False)
+    names: tuple[str, ...] = field(default=(), compare=False)
 
 
-def steps(difference: Difference) -> tuple[Step, ...]:
-    """The steps from a graph that holds the old mapping to one that holds the new, in order."""
-    return tuple(_Work(difference).steps())
+def steps(difference: Difference, anew: Mapping[str, str] | None = None) -> tuple[Step, ...]:
+    """The steps from a graph that holds the old mapping to one that holds the new, in order.
+
+    `anew` are the ids of rules of the new mapping whose nodes or relationships must be dropped
+    and loaded anew for reasons that no mapping tells, each with the reason.
+    """
+    return tuple(Work(difference, anew or {}).steps())
 
 
 @dataclass(frozen=True)
-class _Pair[R: Rule]:
+class Pair[R: Rule]:
     """A rule that moves rows in both mappings."""
 
     old: R
@@ -74,98 +98,223 @@ class _Pair[R: Rule]:
     change: RuleChange
 
 
-class _Work:
-    """Takes a difference apart into steps."""
+class Work:
+    """Takes a difference apart: what goes, what comes, what is led over and what is loaded anew.
 
-    def __init__(self, difference: Difference) -> None:
-        self._old, self._new = difference.old, difference.new
-        before = {rule.id for rule in self._old.active_rules()}
-        after = {rule.id for rule in self._new.active_rules()}
-        self._gone: list[Rule] = []
-        self._come: list[Rule] = []
-        self._nodes: list[_Pair[NodeRule]] = []
-        self._relationships: list[_Pair[RelationshipRule]] = []
+    `gone` are old rules, `come` new ones, `nodes` and `relationships` those of both; `anew` tells
+    why those of some ids are loaded anew.
+    """
+
+    def __init__(self, difference: Difference, anew: Mapping[str, str]) -> None:
+        self.old, self.new = difference.old, difference.new
+        before = {rule.id for rule in self.old.active_rules()}
+        after = {rule.id for rule in self.new.active_rules()}
+        self.gone: list[Rule] = []
+        self.come: list[Rule] = []
+        self.nodes: list[Pair[NodeRule]] = []
+        self.relationships: list[Pair[RelationshipRule]] = []
         for pair in difference.pairs:
             was = pair.old if pair.old and pair.old.id in before else None
             now = pair.new if pair.new and pair.new.id in after else None
             if was and not now:
-                self._gone.append(was)
+                self.gone.append(was)
             elif now and not was:
-                self._come.append(now)
+                self.come.append(now)
             elif isinstance(was, NodeRule) and isinstance(now, NodeRule):
-                self._nodes.append(_Pair(was, now, pair))
+                self.nodes.append(Pair(was, now, pair))
             elif isinstance(was, RelationshipRule) and isinstance(now, RelationshipRule):
-                self._relationships.append(_Pair(was, now, pair))
-        self._reloaded = {p.new.id: w for p in self._nodes if (w := self._why_other_rows(p))}
-        self._rekeyed = {p.new.id for p in self._nodes if _is_rekeyed(p)}
+                self.relationships.append(Pair(was, now, pair))
+        self.anew = {p.new.id: w for p in self.nodes if (w := self._why_other_rows(p, anew))}
+        self._other_ends = self.anew.keys() | {r.id for r in self.come if isinstance(r, NodeRule)}
+        ends_stay = [p for p in self.relationships if not self._ends_are_other(p.new)]
+        for each in ends_stay:
+            if why := self._why_other_relationships(each, anew):
+                self.anew[each.new.id] = why
+        self.kept_nodes = [p for p in self.nodes if p.new.id not in self.anew]
+        self.kept_relationships = [p for p in ends_stay if p.new.id not in self.anew]
+
+    @property
+    def kept(self) -> Iterator[Pair[NodeRule] | Pair[RelationshipRule]]:
+        """The rules whose nodes and relationships are led over, nodes first."""
+        yield from self.kept_nodes
+        yield from self.kept_relationships
+
+    @property
+    def dropped(self) -> Iterator[Rule]:
+        """The old rules whose nodes or relationships are dropped, relationships first."""
+        nodes = {rule.id for rule in self._leaving()}
+        dropped = {rule.id for rule in self.gone}
+        dropped |= {p.old.id for p in self.relationships if p.new.id in self.anew}
+        for rule in self.old.active_relationships:
+            if rule.id in dropped or {rule.start.node, rule.end.node} & nodes:
+                yield rule
+        yield from self._leaving()
+
+    def loaded(self) -> Iterator[tuple[Rule, str]]:
+        """The new rules whose nodes or relationships are loaded, nodes first, each with why."""
+        come = {rule.id for rule in self.come}
+        for rule in self.new.active_rules():
+            why = "a rule that was not there" if rule.id in come else self.anew.get(rule.id, "")
+            if not why and isinstance(rule, RelationshipRule) and self._ends_are_other(rule):
+                why = "the nodes at one of its ends are loaded anew"
+            if why:
+                yield rule, why
 
     def steps(self) -> Iterator[Step]:
-        kept = [p for p in self._relationships if not self._ends_reloaded(p.new)]
-        reloaded = {p.new.id: why for p in kept if (why := self._why_other_relationships(p))}
-        changed = [p for p in kept if p.new.id not in reloaded]
-        nodes = [p for p in self._nodes if p.new.id not in self._reloaded]
-        yield from self._dropped(reloaded)
-        yield from self._renamed_types(changed)
-        for pair in changed:
-            pattern = self._relationship(pair.old, pair.new.type)
-            yield from _property_steps(pair, f"MATCH {pattern}", "r")
-        yield from self._marks(nodes)
-        yield from self._labels(nodes)
-        for node in nodes:
-            pattern = self._node(self._new, node.new)
-            yield from _property_steps(node, f"MATCH {pattern}", "n")
-        yield from self._read_again(nodes, changed)
-        yield from self._loads(reloaded)
+        """All steps, in order."""
+        yield from self._drops()
+        for pair in self.kept:
+            yield from self._removed_properties(pair)
+        yield from self._renamed_types()
+        for relationship in self.kept_relationships:
+            yield from self._renamed_properties(relationship, relationship.new.type)
+        yield from self._marks()
+        yield from self._labels()
+        for node in self.kept_nodes:
+            mark = node.new.id if self.new.is_marked(node.new) else ""
+            yield from self._renamed_properties(node, node.new.label, mark)
+        yield from self._values()
+        for rule, why in self.loaded():
+            kind: Kind = "load_label" if isinstance(rule, NodeRule) else "load_relationship"
+            yield Step(kind, rule.id, f"load {rule.id}", "", _tables(rule), why)
 
-    # -- what goes ------------------------------------------------------------------------------
+    def fills(self, pair: Pair[Any]) -> tuple[Property, ...]:
+        """The properties that the source must be read for."""
+        return tuple(item for item, _ in self._fills(pair))
 
-    def _dropped(self, reloaded: dict[str, str]) -> Iterator[Step]:
-        leaving = {rule.id for rule in self._gone if isinstance(rule, NodeRule)}
-        leaving |= {p.old.id for p in self._nodes if p.new.id in self._reloaded}
-        for rule in self._gone:
-            if isinstance(rule, RelationshipRule):
-                with_node = {rule.start.node, rule.end.node} & leaving
-                if not with_node:
-                    yield self._drop_relationship(rule, f"drop {rule.id}")
-        for pair in self._relationships:
-            if pair.new.id in reloaded:
-                why = reloaded[pair.new.id]
-                yield self._drop_relationship(pair.old, f"drop {pair.old.id} to load it anew", why)
-        for node in self._gone:
-            if isinstance(node, NodeRule):
-                yield self._drop_label(node, f"drop {node.id} nodes with their relationships")
-        for other in self._nodes:
-            if other.new.id in self._reloaded:
-                text = f"drop {other.old.id} nodes with their relationships to load them anew"
-                yield self._drop_label(other.old, text, self._reloaded[other.new.id])
+    def other_digests(self, pair: Pair[Any]) -> bool:
+        """Whether the digests of the rows are made of other values, or in another order."""
+        before = [self._made_of(p, pair.old, self.old) for p in pair.old.included_properties]
+        return before != [self._made_of(p, pair.new, self.new) for p in _included(pair.new)]
 
-    def _drop_relationship(self, rule: RelationshipRule, text: str, why: str = "") -> Step:
-        statement = f"MATCH {self._relationship(rule, rule.type)} DELETE r"
-        return Step("drop_relationship", rule.id, text, statement, (), why or "no rule makes it")
+    # -- why something is loaded anew -------------------------------------------------------------
 
-    def _drop_label(self, rule: NodeRule, text: str, why: str = "") -> Step:
-        statement = f"MATCH {self._node(self._old, rule)} DETACH DELETE n"
-        return Step("drop_label", rule.id, text, statement, (), why or "no rule makes them")
+    def _why_other_rows(self, pair: Pair[NodeRule], anew: Mapping[str, str]) -> str:
+        """Why the nodes there cannot become those that the new rule makes, or empty."""
+        old, new, fields = pair.old, pair.new, pair.change.fields
+        if "where" in fields:
+            return "its condition changed"
+        if "keep_first" in fields:
+            return "another row of each key is kept"
+        if "key" in fields or self._is_rekeyed(pair):
+            return "its key changed"
+        if self._query_changed(new.table):
+            return f"the SQL of {new.table} changed"
+        if "labels_by" in fields or self._labels_are_made_otherwise(old, new):
+            return "its labels by value changed"
+        if self._labels_meet_values(old, new):
+            return "a label that a value gives is given or taken otherwise too"
+        if self.fills(pair) and not new.key:
+            return "properties come, and its rows have no key to find them again by"
+        if self.fills(pair) and new.keep_first:
+            return "properties come, of the first row of each key"
+        return anew.get(new.id, "")
 
-    # -- relationships --------------------------------------------------------------------------
-
-    def _ends_reloaded(self, rule: RelationshipRule) -> bool:
-        return not self._reloaded.keys().isdisjoint((rule.start.node, rule.end.node))
-
-    def _why_other_relationships(self, pair: _Pair[RelationshipRule]) -> str:
-        """Why the relationships there are not those that the new rule makes, or empty."""
+    def _why_other_relationships(
+        self, pair: Pair[RelationshipRule], anew: Mapping[str, str]
+    ) -> str:
+        """Why the relationships there cannot become those that the new rule makes, or empty."""
         fields = pair.change.fields
         if "where" in fields:
             return "its condition changed"
         if {"start", "end"} & set(fields):
             return "its ends changed"
-        if "key" in fields and ROW in (*pair.old.key, *pair.new.key):
+        if "key" in fields or self._is_rekeyed(pair):
             return "its key changed"
-        return self._query_changed(pair.new)
+        if self._query_changed(pair.new.table):
+            return f"the SQL of {pair.new.table} changed"
+        if self.fills(pair) and pair.new.key == (ROW,):
+            return "properties come, and its rows have no key to find them again by"
+        ends = (self.new.node(pair.new.start.node), self.new.node(pair.new.end.node))
+        if self.other_digests(pair) and any(end and end.keep_first for end in ends):
+            return "properties change, and the first row of each key is kept at an end"
+        return anew.get(pair.new.id, "")
 
-    def _renamed_types(self, pairs: Sequence[_Pair[RelationshipRule]]) -> Iterator[Step]:
-        by_ends: dict[tuple[str, str], list[_Pair[RelationshipRule]]] = {}
-        for pair in pairs:
+    def _ends_are_other(self, rule: RelationshipRule) -> bool:
+        return not self._other_ends.isdisjoint((rule.start.node, rule.end.node))
+
+    def _is_rekeyed(self, pair: Pair[Any]) -> bool:
+        """Whether the values of the key are made in another way."""
+        made = ((c.old, c.new) for c in pair.change.properties if c.old and c.new)
+        return any(
+            new.name in pair.new.key
+            and self._made_of(old, pair.old, self.old) != self._made_of(new, pair.new, self.new)
+            for old, new in made
+        )
+
+    def _query_changed(self, table: TableName) -> bool:
+        before, after = self.old.query(table), self.new.query(table)
+        return (before and before.sql) != (after and after.sql)
+
+    def _labels_are_made_otherwise(self, old: NodeRule, new: NodeRule) -> bool:
+        by = new.labels_by
+        if by is None or not by.join:
+            return False
+        join = new.join_named(by.join)
+        changed = old.join_named(by.join) != join
+        return changed or (join is not None and self._query_changed(join.table))
+
+    def _labels_meet_values(self, old: NodeRule, new: NodeRule) -> bool:
+        """Whether a label that comes or goes for all nodes is one that a value gives to some."""
+        by_value = {label for _, label in new.labels_by.labels} if new.labels_by else set()
+        changed = {old.label, *old.labels} ^ {new.label, *new.labels}
+        return not by_value.isdisjoint(changed)
+
+    # -- what goes ------------------------------------------------------------------------------
+
+    def _leaving(self) -> list[NodeRule]:
+        some = [rule for rule in self.gone if isinstance(rule, NodeRule)]
+        return some + [pair.old for pair in self.nodes if pair.new.id in self.anew]
+
+    def _drops(self) -> Iterator[Step]:
+        leaving = {rule.id for rule in self._leaving()}
+        for rule in self.gone:
+            if isinstance(rule, RelationshipRule):
+                with_node = {rule.start.node, rule.end.node} & leaving
+                if not with_node:
+                    yield self._drop_relationship(rule, f"drop {rule.id}")
+        for pair in self.relationships:
+            if pair.new.id in self.anew:
+                text = f"drop {pair.old.id} to load it anew"
+                yield self._drop_relationship(pair.old, text, self.anew[pair.new.id])
+        for node in self.gone:
+            if isinstance(node, NodeRule):
+                yield self._drop_label(node, f"drop {node.id} nodes with their relationships")
+        for other in self.nodes:
+            if other.new.id in self.anew:
+                text = f"drop {other.old.id} nodes with their relationships to load them anew"
+                yield self._drop_label(other.old, text, self.anew[other.new.id])
+
+    def _drop_relationship(self, rule: RelationshipRule, text: str, why: str = "") -> Step:
+        statement = f"MATCH {self._relationship(rule, rule.type)} DELETE r"
+        why = why or "no rule makes it"
+        things = Things(rule, rule.type)
+        return Step("drop_relationship", rule.id, text, statement, (), why, things)
+
+    def _drop_label(self, rule: NodeRule, text: str, why: str = "") -> Step:
+        statement = f"MATCH {self._node(self.old, rule)} DETACH DELETE n"
+        why = why or "no rule makes them"
+        return Step("drop_label", rule.id, text, statement, (), why, self._things(rule))
+
+    def _removed_properties(self, pair: Pair[Any]) -> Iterator[Step]:
+        wanted = {item.name for item in _included(pair.new)}
+        moved = {item.name for item in _included(pair.old)}
+        for change in pair.change.properties:
+            before, after = change.old, change.new
+            if before is None or before.name not in moved:
+                continue
+            if after is None or after.name not in wanted:
+                match, variable = self._match(pair.old)
+                statement = f"{match} REMOVE {gql.member(variable, before.name)}"
+                text = f"remove property {before.name} of {pair.new.id}"
+                things, names = self._things(pair.old), (before.name,)
+                yield Step("remove_property", pair.new.id, text, statement, (), "", things, names)
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def _renamed_types(self) -> Iterator[Step]:
+        by_ends: dict[tuple[str, str], list[Pair[RelationshipRule]]] = {}
+        for pair in self.kept_relationships:
             by_ends.setdefault((pair.old.start.node, pair.old.end.node), []).append(pair)
         for some in by_ends.values():
             by_type = {pair.old.type: pair for pair in some}
@@ -173,7 +322,7 @@ class _Work:
             for origin, before, after in _in_order(wanted, {p.old.type for p in some}):
                 yield self._retype(by_type[origin], before, after)
 
-    def _retype(self, pair: _Pair[RelationshipRule], before: str, after: str) -> Step:
+    def _retype(self, pair: Pair[RelationshipRule], before: str, after: str) -> Step:
         names = [item.name for item in pair.old.included_properties]
         names += [ROW] if pair.old.key == (ROW,) else []
         fields = [(name, gql.member("r", name)) for name in (*names, RUN, FINGERPRINT)]
@@ -181,132 +330,154 @@ class _Work:
         statement = f"MATCH {self._relationship(pair.old, before)} INSERT (a){made}(b) DELETE r"
         text = f"rename {before} to {after}"
         why = "a relationship's type is fixed: each is made anew with its properties"
-        return Step("rename_relationship", pair.new.id, text, statement, (), why)
+        things = Things(pair.old, before)
+        subject, names_ = pair.new.id, (before, after)
+        return Step("rename_relationship", subject, text, statement, (), why, things, names_)
 
-    # -- labels ---------------------------------------------------------------------------------
+    def _renamed_properties(self, pair: Pair[Any], name: str, mark: str = "") -> Iterator[Step]:
+        wanted = {item.name for item in _included(pair.new)}
+        moved = {item.name for item in _included(pair.old)}
+        renames, removed = [], set()
+        for change in pair.change.properties:
+            before, after = change.old, change.new
+            if before is None or before.name not in moved:
+                continue
+            if after is None or after.name not in wanted:
+                removed.add(before.name)
+            elif before.name != after.name:
+                renames.append((before.name, after.name))
+        match, variable = self._match(pair.old, name, mark)
+        for _, old, new in _in_order(renames, moved - removed):
+            here, there = gql.member(variable, old), gql.member(variable, new)
+            statement = f"{match} SET {there} = {here} REMOVE {here}"
+            text = f"rename property {old} of {pair.new.id} to {new}"
+            things, names = Things(pair.old, name, mark), (old, new)
+            yield Step("rename_property", pair.new.id, text, statement, (), "", things, names)
 
-    def _why_other_rows(self, pair: _Pair[NodeRule]) -> str:
-        """Why the nodes there are not those that the new rule makes, or empty."""
-        fields = pair.change.fields
-        if "where" in fields:
-            return "its condition changed"
-        if "keep_first" in fields or ("key" in fields and pair.new.keep_first):
-            return "another row of each key is kept"
-        if "key" in fields and not pair.new.key:
-            return "its rows are known by their place now"
-        return self._query_changed(pair.new)
+    # -- marks and labels -------------------------------------------------------------------------
 
-    def _query_changed(self, rule: Rule) -> str:
-        before, after = self._old.query(rule.table), self._new.query(rule.table)
-        same = (before and before.sql) == (after and after.sql)
-        return "" if same else f"the SQL of {rule.table} changed"
-
-    def _marks(self, pairs: Sequence[_Pair[NodeRule]]) -> Iterator[Step]:
+    def _marks(self) -> Iterator[Step]:
         """Marks are set before labels change: afterwards nobody could tell the nodes apart."""
-        marked = [p for p in pairs if self._new.is_marked(p.new)]
-        fresh = [p for p in marked if not self._old.is_marked(p.old)]
-        for pair in fresh:
-            text = f"mark {pair.new.id} nodes with the name of their rule"
-            yield self._mark(pair, self._node(self._old, pair.old), pair.new.id, text)
-        by_id = {p.old.id: p for p in marked if self._old.is_marked(p.old)}
+        marked = [p for p in self.kept_nodes if self.new.is_marked(p.new)]
+        for pair in marked:
+            if not self.old.is_marked(pair.old):
+                text = f"mark {pair.new.id} nodes with the name of their rule"
+                yield _mark(pair, Things(pair.old, pair.old.label), pair.new.id, text)
+        by_id = {p.old.id: p for p in marked if self.old.is_marked(p.old)}
         wanted = [(was, p.new.id) for was, p in by_id.items() if was != p.new.id]
         for origin, before, after in _in_order(wanted, set(by_id)):
-            pattern = _node_pattern(by_id[origin].old.label, before)
-            yield self._mark(by_id[origin], pattern, after, f"mark {before} nodes as {after}")
+            things = Things(by_id[origin].old, by_id[origin].old.label, before)
+            yield _mark(by_id[origin], things, after, f"mark {before} nodes as {after}")
 
-    def _mark(self, pair: _Pair[NodeRule], pattern: str, mark: str, text: str) -> Step:
-        statement = f"MATCH {pattern} SET {gql.member('n', OF)} = {gql.literal(mark)}"
-        why = "several rules share a label of theirs"
-        return Step("mark_rule", pair.new.id, text, statement, (), why)
+    def _labels(self) -> Iterator[Step]:
+        marks = {p.new.id: self._mark_between(p) for p in self.kept_nodes}
+        for pair in self.kept_nodes:
+            yield from _fewer_labels(pair, marks[pair.new.id])
+        yield from self._renamed_labels(marks)
+        for pair in self.kept_nodes:
+            yield from _more_labels(pair, marks[pair.new.id])
+        for pair in self.kept_nodes:
+            if self.old.is_marked(pair.old) and not self.new.is_marked(pair.new):
+                things = Things(pair.old, pair.new.label, pair.old.id)
+                yield _mark(pair, things, "", f"take the mark from {pair.new.id} nodes")
 
-    def _labels(self, pairs: Sequence[_Pair[NodeRule]]) -> Iterator[Step]:
-        marks = {p.new.id: self._mark_between(p) for p in pairs}
-        bare = {p.old.label: p for p in pairs if not marks[p.new.id]}
-        wanted = [(was, p.new.label) for was, p in bare.items() if was != p.new.label]
-        for origin, before, after in _in_order(wanted, set(bare)):
-            yield _relabel(bare[origin], before, after, "")
-        for pair in pairs:
-            mark = marks[pair.new.id]
-            if mark and pair.old.label != pair.new.label:
-                yield _relabel(pair, pair.old.label, pair.new.label, mark)
-        for pair in pairs:
-            yield from self._more_labels(pair, marks[pair.new.id])
-        for pair in pairs:
-            if self._old.is_marked(pair.old) and not self._new.is_marked(pair.new):
-                pattern = _node_pattern(pair.new.label, pair.old.id)
-                text = f"take the mark from {pair.new.id} nodes"
-                statement = f"MATCH {pattern} REMOVE {gql.member('n', OF)}"
-                why = "no other rule shares a label of theirs any more"
-                yield Step("mark_rule", pair.new.id, text, statement, (), why)
+    def _renamed_labels(self, marks: Mapping[str, str]) -> Iterator[Step]:
+        """Labels under their new names; nodes without a mark are never mixed with others."""
+        now = {p.new.id: p.old.label for p in self.kept_nodes}
+        waiting = [p for p in self.kept_nodes if p.old.label != p.new.label]
 
-    def _mark_between(self, pair: _Pair[NodeRule]) -> str:
+        def is_free(pair: Pair[NodeRule]) -> bool:
+            there = [i for i, n in now.items() if n == pair.new.label and i != pair.new.id]
+            return all(marks[i] and marks[pair.new.id] for i in there)
+
+        while waiting:
+            pair = next((p for p in waiting if is_free(p)), None)
+            if pair is not None:
+                waiting.remove(pair)
+                after = pair.new.label
+            else:  # names change places: one without a mark waits under a name that nobody has
+                pair = next(p for p in waiting if not marks[p.new.id])
+                taken = {*now.values(), *(p.new.label for p in waiting)}
+                after = unused(f"{now[pair.new.id]}_aside", taken)
+            yield _relabel(pair, now[pair.new.id], after, marks[pair.new.id])
+            now[pair.new.id] = after
+
+    def _mark_between(self, pair: Pair[NodeRule]) -> str:
         """The mark of a rule's nodes while labels change."""
-        if self._new.is_marked(pair.new):
+        if self.new.is_marked(pair.new):
             return pair.new.id
-        return pair.old.id if self._old.is_marked(pair.old) else ""
+        return pair.old.id if self.old.is_marked(pair.old) else ""
 
-    def _more_labels(self, pair: _Pair[NodeRule], mark: str) -> Iterator[Step]:
-        pattern = _node_pattern(pair.new.label, mark)
-        for label in pair.old.labels:
-            if label not in (*pair.new.labels, pair.new.label):
-                statement = f"MATCH {pattern} REMOVE n:{gql.quoted(label)}"
-                text = f"take label {label} from {pair.new.id} nodes"
-                yield Step("remove_label", pair.new.id, text, statement)
-        for label in pair.new.labels:
-            if label not in pair.old.labels:
-                statement = f"MATCH {pattern} SET n:{gql.quoted(label)}"
-                text = f"give {pair.new.id} nodes label {label} too"
-                yield Step("add_label", pair.new.id, text, statement)
+    # -- values ---------------------------------------------------------------------------------
 
-    # -- what the source must be read for -------------------------------------------------------
+    def _values(self) -> Iterator[Step]:
+        for pair in self.kept:
+            found = self._fills(pair)
+            if found:
+                names = tuple(item.name for item, _ in found)
+                text = f"fill {', '.join(names)} of {pair.new.id}"
+                reads, why = _tables(pair.new, names), "; ".join(why for _, why in found)
+                yield Step("fill", pair.new.id, text, "", reads, why, None, names)
+        for pair in self.kept:
+            if self.other_digests(pair):
+                if self._fills(pair):
+                    why = "a value comes or is made in another way"
+                elif len(_included(pair.old)) != len(_included(pair.new)):
+                    why = "a value goes"
+                else:
+                    why = "the order of its properties changed"
+                text = f"renew the digests ({FINGERPRINT}) of {pair.new.id}"
+                yield Step("renew_digests", pair.new.id, text, "", (), why)
 
-    def _read_again(
-        self,
-        nodes: Sequence[_Pair[NodeRule]],
-        relationships: Sequence[_Pair[RelationshipRule]],
-    ) -> Iterator[Step]:
-        for node in nodes:
-            why = _why_other_values(node)
-            if "labels_by" in node.change.fields:
-                why.append("labels by value")
-            if why:
-                yield _again(node.new, f"read {node.new.id} again", why, _tables(node.new))
-        for pair in relationships:
-            why = _why_other_values(pair)
-            ends = {pair.new.start.node, pair.new.end.node} & self._rekeyed
-            why += [f"the key of {end} changed" for end in sorted(ends)]
-            if why:
-                yield _again(pair.new, f"read {pair.new.id} again", why, (pair.new.table,))
+    def _fills(self, pair: Pair[Any]) -> list[tuple[Property, str]]:
+        moved = {item.name for item in _included(pair.old)}
+        earlier = {c.new.name: c.old for c in pair.change.properties if c.new and c.old}
+        came = {c.new.name for c in pair.change.properties if c.new and not c.old}
+        found = []
+        for item in _included(pair.new):
+            before = None if item.name in came else earlier.get(item.name, item)
+            if before is None or before.name not in moved:
+                found.append((item, f"property {item.name} comes"))
+            elif self._made_of(before, pair.old, self.old) != self._made_of(
+                item, pair.new, self.new
+            ):
+                found.append((item, f"property {item.name} is made in another way"))
+        return found
 
-    def _loads(self, reloaded: dict[str, str]) -> Iterator[Step]:
-        come = {rule.id for rule in self._come}
-        for rule in self._new.active_nodes:
-            if rule.id in come or rule.id in self._reloaded:
-                why = self._reloaded.get(rule.id, "a rule that was not there")
-                yield Step("load_label", rule.id, f"load {rule.id}", "", _tables(rule), why)
-        for relationship in self._new.active_relationships:
-            why = reloaded.get(relationship.id, "")
-            if relationship.id in come:
-                why = "a rule that was not there"
-            elif self._ends_reloaded(relationship):
-                why = "the nodes at one of its ends are loaded anew"
-            if why:
-                text = f"load {relationship.id}"
-                reads = (relationship.table,)
-                yield Step("load_relationship", relationship.id, text, "", reads, why)
+    def _made_of(self, item: Property, rule: Rule, mapping: GraphMapping) -> tuple[Any, ...]:
+        """All that the values of a property depend on, but for the row."""
+        join = rule.join_named(item.join) if isinstance(rule, NodeRule) and item.join else None
+        if join is None:
+            return item.column, item.expression, item.type
+        query = mapping.query(join.table)
+        path = (join.table, join.columns, join.references, query and query.sql)
+        return item.column, item.expression, item.type, path
 
     # -- patterns -------------------------------------------------------------------------------
 
-    def _node(self, mapping: Mapping, rule: NodeRule, variable: str = "n") -> str:
+    def _things(self, rule: Rule) -> Things:
+        """What an old rule made, before any name changes."""
+        if isinstance(rule, RelationshipRule):
+            return Things(rule, rule.type)
+        return Things(rule, rule.label, rule.id if self.old.is_marked(rule) else "")
+
+    def _match(self, rule: Rule, name: str = "", mark: str = "") -> tuple[str, str]:
+        """A MATCH of what an old rule made, and its variable; under another name now, if any."""
+        if isinstance(rule, RelationshipRule):
+            return f"MATCH {self._relationship(rule, name or rule.type)}", "r"
+        pattern = _node_pattern(name, mark) if name else self._node(self.old, rule)
+        return f"MATCH {pattern}", "n"
+
+    def _node(self, mapping: GraphMapping, rule: NodeRule, variable: str = "n") -> str:
         mark = rule.id if mapping.is_marked(rule) else ""
         return _node_pattern(rule.label, mark, variable)
 
     def _relationship(self, rule: RelationshipRule, type_name: str) -> str:
         """The relationships of an old rule, which now have type `type_name`."""
-        start, end = self._old.node(rule.start.node), self._old.node(rule.end.node)
+        start, end = self.old.node(rule.start.node), self.old.node(rule.end.node)
         assert start is not None
         assert end is not None
-        left, right = self._node(self._old, start, "a"), self._node(self._old, end, "b")
+        left, right = self._node(self.old, start, "a"), self._node(self.old, end, "b")
         return f"{left}{gql.relationship_with('r', type_name)}{right}"
 
 
@@ -315,92 +486,56 @@ def _node_pattern(label: str, mark: str, variable: str = "n") -> str:
     return gql.node_with(variable, label, fields)
 
 
-def _relabel(pair: _Pair[NodeRule], before: str, after: str, mark: str) -> Step:
-    pattern = _node_pattern(before, mark)
+def _mark(pair: Pair[NodeRule], things: Things, mark: str, text: str) -> Step:
+    pattern, member = _node_pattern(things.name, things.mark), gql.member("n", OF)
+    action = f"SET {member} = {gql.literal(mark)}" if mark else f"REMOVE {member}"
+    why = "several rules share a label of theirs"
+    why = why if mark else "no other rule shares a label of theirs any more"
+    names = (mark,) if mark else ()
+    statement = f"MATCH {pattern} {action}"
+    return Step("mark_rule", pair.new.id, text, statement, (), why, things, names)
+
+
+def _relabel(pair: Pair[NodeRule], before: str, after: str, mark: str) -> Step:
     kept = before in pair.new.labels and after == pair.new.label
     removed = "" if kept else f" REMOVE n:{gql.quoted(before)}"
-    statement = f"MATCH {pattern} SET n:{gql.quoted(after)}{removed}"
-    return Step("rename_label", pair.new.id, f"rename label {before} to {after}", statement)
+    statement = f"MATCH {_node_pattern(before, mark)} SET n:{gql.quoted(after)}{removed}"
+    text = f"rename label {before} to {after}"
+    names = (after,) if kept else (before, after)
+    things = Things(pair.old, before, mark)
+    return Step("rename_label", pair.new.id, text, statement, (), "", things, names)
 
 
-def _property_steps(
-    pair: _Pair[NodeRule] | _Pair[RelationshipRule], match: str, variable: str
-) -> Iterator[Step]:
-    """Properties that go or have another name; what comes must be read."""
-    moved = {item.name for item in pair.old.included_properties}
-    wanted = {item.name for item in pair.new.included_properties}
-    renames: list[tuple[str, str]] = []
-    removed: set[str] = set()
-    for change in pair.change.properties:
-        before, after = change.old, change.new
-        if before is None or before.name not in moved:
-            continue
-        if after is None or after.name not in wanted:
-            removed.add(before.name)
-            statement = f"{match} REMOVE {gql.member(variable, before.name)}"
-            text = f"remove property {before.name} of {pair.new.id}"
-            yield Step("remove_property", pair.new.id, text, statement)
-        elif before.name != after.name:
-            renames.append((before.name, after.name))
-    if ROW in _key_of(pair.old) and ROW not in _key_of(pair.new):
-        statement = f"{match} REMOVE {gql.member(variable, ROW)}"
-        text = f"remove property {ROW} of {pair.new.id}"
-        yield Step("remove_property", pair.new.id, text, statement, (), "its rows have a key now")
-    for _, old, new in _in_order(renames, moved - removed):
-        here, there = gql.member(variable, old), gql.member(variable, new)
-        statement = f"{match} SET {there} = {here} REMOVE {here}"
-        text = f"rename property {old} of {pair.new.id} to {new}"
-        yield Step("rename_property", pair.new.id, text, statement)
+def _fewer_labels(pair: Pair[NodeRule], mark: str) -> Iterator[Step]:
+    for label in pair.old.labels:
+        if label not in (*pair.new.labels, pair.new.label, pair.old.label):
+            statement = f"MATCH {_node_pattern(pair.old.label, mark)} REMOVE n:{gql.quoted(label)}"
+            text = f"take label {label} from {pair.new.id} nodes"
+            things = Things(pair.old, pair.old.label, mark)
+            yield Step("remove_label", pair.new.id, text, statement, (), "", things, (label,))
 
 
-def _key_of(rule: Rule) -> tuple[str, ...]:
-    return rule.key or (ROW,) if isinstance(rule, NodeRule) else rule.key
+def _more_labels(pair: Pair[NodeRule], mark: str) -> Iterator[Step]:
+    for label in pair.new.labels:
+        if label not in (*pair.old.labels, pair.old.label, pair.new.label):
+            statement = f"MATCH {_node_pattern(pair.new.label, mark)} SET n:{gql.quoted(label)}"
+            text = f"give {pair.new.id} nodes label {label} too"
+            things = Things(pair.old, pair.new.label, mark)
+            yield Step("add_label", pair.new.id, text, statement, (), "", things, (label,))
 
 
-def _is_rekeyed(pair: _Pair[NodeRule]) -> bool:
-    """Whether other values identify the nodes, or the same in another type."""
-    made = ((c.old, c.new) for c in pair.change.properties if c.old and c.new)
-    return "key" in pair.change.fields or any(
-        new.name in pair.new.key and _made_of(old) != _made_of(new) for old, new in made
-    )
+def _included(rule: Rule) -> tuple[Property, ...]:
+    return rule.included_properties
 
 
-def _why_other_values(pair: _Pair[NodeRule] | _Pair[RelationshipRule]) -> list[str]:
-    """What makes the values, or their digest, others than those in the graph."""
-    old, new = pair.old, pair.new
-    moved = {item.name for item in old.included_properties}
-    wanted = {item.name for item in new.included_properties}
-    found, gone = [], False
-    for change in pair.change.properties:
-        before = change.old if change.old and change.old.name in moved else None
-        after = change.new if change.new and change.new.name in wanted else None
-        if after and not before:
-            found.append(f"property {after.name} comes")
-        elif before and not after:
-            gone = True
-        elif before and after and _made_of(before) != _made_of(after):
-            found.append(f"property {after.name} is made in another way")
-    if isinstance(new, NodeRule) and "joins" in pair.change.fields:
-        found.append("its joins changed")
-    order = [_made_of(item) for item in new.included_properties]
-    if not found and [_made_of(item) for item in old.included_properties] != order:
-        found.append(f"the digests ({FINGERPRINT}) of its rows change" if gone else _REORDERED)
-    return found
-
-
-_REORDERED = f"the order of its properties, and so the digests ({FINGERPRINT}) of its rows, change"
-
-
-def _made_of(item: Property) -> tuple[str, str, str, str]:
-    return item.column, item.expression, item.join, item.type
-
-
-def _again(rule: Rule, text: str, why: list[str], reads: tuple[TableName, ...]) -> Step:
-    return Step("read_again", rule.id, text, "", reads, "; ".join(why))
-
-
-def _tables(rule: NodeRule) -> tuple[TableName, ...]:
-    return tuple(dict.fromkeys((rule.table, *(join.table for join in rule.joins))))
+def _tables(rule: Rule, names: Sequence[str] | None = None) -> tuple[TableName, ...]:
+    """The tables that are read for a rule, or for some properties of it."""
+    if isinstance(rule, RelationshipRule):
+        return (rule.table,)
+    items = [rule.property_named(name) for name in names or ()]
+    wanted = {item.join for item in items if item}
+    joins = [join for join in rule.joins if names is None or join.name in wanted]
+    return tuple(dict.fromkeys((rule.table, *(join.table for join in joins))))
 
 
 def _in_order(

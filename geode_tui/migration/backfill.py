@@ -27,6 +27,7 @@ from geode_tui.migration.progress import Meter, Progress
 from geode_tui.migration.reconcile import Reconciliation
 from geode_tui.migration.retry import Backoff, is_transient, with_retries
 from geode_tui.migration.schedule import Schedule
+from geode_tui.migration.withdraw import withdraw_unfinished
 from geode_tui.migration.worker import LocalWorker, ProcessWorker, Worker
 from geode_tui.target.model import RelationshipShape, Target
 
@@ -358,6 +359,7 @@ class Backfill:
             return
         wanted, self._wanted = self._wanted, ""
         number = self.record.number
+        await asyncio.to_thread(withdraw_unfinished, self.journal, self.record, self.target)
         taken = self.journal.checkpoints.take(
             number, wanted, "backfill", self.progress.wave, automatic=False
         )
@@ -414,6 +416,7 @@ class Backfill:
                 continue
             self.tell("warning", f"{entity.id} is read again from its start", entity.id)
             self.journal.audit.add(number, "read again from its start", entity.id)
+            self._void_checkpoints(entity.id)
             shape = entity.shape
             if isinstance(shape, RelationshipShape):
                 await asyncio.to_thread(self.target.delete_relationships, shape, self.record.uid)
@@ -423,6 +426,12 @@ class Backfill:
             meter = self.progress.meter(entity.id)
             fresh = Meter(entity.id, entity.kind, entity.estimate, wave=meter.wave)
             self.progress.add(fresh)
+
+    def _void_checkpoints(self, entity: str) -> None:
+        """No rollback leads back to what is about to be removed for good."""
+        steps = [s for c in self._all_chunks(entity) if c.repeated for s in c.steps if s]
+        why = f"{entity} was read again from its start since"
+        self.journal.checkpoints.void(self.record.number, min(steps), why)
 
     def _all_chunks(self, entity: str) -> Iterator[Chunk]:
         yield from self.journal.chunks.open(self.record.number, entity)

@@ -231,9 +231,7 @@ class Chunks:
             place = (run, chunk.entity, chunk.number)
             known = db.execute(f"SELECT step FROM chunk WHERE {_PLACE}", place).fetchone()
             step = (known and known["step"]) or self.next_step(run)
-            db.execute(
-                "DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?", place
-            )
+            db.execute("DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?", place)
             db.execute(
                 "UPDATE chunk SET state = 'started', step = ?, snapshot = ?, started = ?,"
                 f" attempts = attempts + 1 WHERE {_PLACE}",
@@ -338,7 +336,6 @@ class Chunks:
                 (run, entity),
             )
 
-
     # -- taking back ------------------------------------------------------------------------------
 
     def started(self, run: int) -> list[Chunk]:
@@ -350,9 +347,7 @@ class Chunks:
         place = (run, chunk.entity, chunk.number)
         with self._store.write() as db:
             db.execute(f"UPDATE chunk SET {_PLANNED} WHERE {_PLACE}", place)
-            db.execute(
-                "DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?", place
-            )
+            db.execute("DELETE FROM dead_letter WHERE run = ? AND entity = ? AND chunk = ?", place)
 
     def take_back(self, run: int, step: int) -> None:
         """Journal that what steps after `step` wrote is gone: their chunks are planned again.

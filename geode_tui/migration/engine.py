@@ -144,6 +144,12 @@ class Engine:
         if new.last_wave:
             _require_wave(new.strategy, new.mapping, new.last_wave)
         unfinished = self._journal.unfinished(new.target, new.graph)
+        if unfinished is not None and unfinished.state == "rolling back":
+            raise UsageError(
+                f"run {unfinished.number} on {new.target} is being rolled back",
+                "",
+                f"end that first: geode-tui rollback {unfinished.number}",
+            )
         if unfinished is not None and target_exists(new.target):
             raise UsageError(
                 f"run {unfinished.number} on {new.target} stopped before its end",

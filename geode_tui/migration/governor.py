@@ -118,9 +118,9 @@ class Governor:
         load = self.load
         if load is not None:
             lag, wait = load.replica_lag, load.longest_wait
-            if lag is not None and lag > limits.replica_lag:
+            if lag is not None and round(lag, 1) > limits.replica_lag:
                 found["replica lag"] = (_over("replica lag", lag, limits.replica_lag), False)
-            if wait > limits.lock_wait:
+            if round(wait, 1) > limits.lock_wait:
                 found["lock waits"] = (_over("lock waits", wait, limits.lock_wait), True)
         latency, usual = self._pace.latency.recent, self._pace.latency.usual
         if latency > limits.target_seconds and latency > limits.target_factor * usual:

@@ -194,16 +194,17 @@ class Journal:
         ]
 
     def unfinished(self, target: str, graph: str) -> RunRecord | None:
-        """The newest run that wrote to a target, if it stopped before its end."""
+        """The newest run that wrote to a target, if it stopped before its end, or its rollback."""
         row = self.store.one(
-            "SELECT * FROM run WHERE target = ? AND graph = ? AND EXISTS"
-            " (SELECT 1 FROM chunk WHERE chunk.run = run.number AND chunk.state <> 'planned')"
-            " ORDER BY number DESC LIMIT 1",
+            "SELECT * FROM run WHERE target = ? AND graph = ? AND (state = 'rolling back' OR EXISTS"
+            " (SELECT 1 FROM chunk WHERE chunk.run = run.number AND chunk.state <> 'planned'))"
+            " ORDER BY state = 'rolling back' DESC, number DESC LIMIT 1",
             target,
             graph,
         )
         newest = self._run_record(row) if row else None
-        return newest if newest and newest.resumable else None
+        unfinished = newest and (newest.resumable or newest.state == "rolling back")
+        return newest if unfinished else None
 
     def newest(self, target: str, graph: str) -> RunRecord | None:
         """The newest run on a target, or None."""
@@ -254,6 +255,41 @@ class Journal:
             old = db.execute("SELECT state FROM run WHERE number = ?", (number,)).fetchone()
             self._run_update(number, state=state, error=redact(error), ended=ended)
             self.audit.add(number, "state", old["state"], state)
+
+    def begin_rollback(self, number: int, checkpoint: str, step: int) -> None:
+        """Journal that all steps of a run after `step` are about to be taken back."""
+        with self.store.write():
+            before = self.run(number)
+            options = json.dumps(before.options | {"rollback": checkpoint})
+            self._run_update(number, rollback_to=step, options=options)
+            what = {"checkpoint": checkpoint, "step": step}
+            self.audit.add(number, "rollback begun", {"state": before.state}, what)
+            self.set_state(number, "rolling back")
+
+    def end_rollback(
+        self, number: int, state: RunState, phase: Phase, told: Any, reason: str = ""
+    ) -> None:
+        """Journal the end of a rollback to a moment in a phase; `told` is for the audit trail.
+
+        Where the run can go on, `reason` says why it and its phase stopped.
+        """
+        with self.store.write() as db:
+            before = self.run(number)
+            options = {n: v for n, v in before.options.items() if n != "rollback"}
+            fields = {"rollback_to": None, "ledger": None, "options": json.dumps(options)}
+            self._run_update(number, **fields)
+            for later in PHASES[PHASES.index(phase) + 1 :]:
+                db.execute(
+                    "UPDATE phase SET state = 'waiting', reason = '', started = NULL, ended = NULL"
+                    " WHERE run = ? AND name = ?",
+                    (number, later),
+                )
+            if state == "rolled back":
+                db.execute("DELETE FROM prepared WHERE run = ?", (number,))
+            else:
+                self.set_phase(number, phase, "stopped", reason)
+            self.audit.add(number, ROLLED_BACK, before.options.get("rollback"), told)
+            self.set_state(number, state, reason)
 
     def _run_update(self, number: int, **fields: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in fields)

@@ -153,7 +153,7 @@ class PostgresOrigin:
 
     async def cut(self, entity: Entity) -> list[Range]:
         """Ranges of the key of about `CHUNK_ROWS` rows and `CHUNK_BYTES` bytes."""
-        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // entity.bytes_per_row))
+        rows = rows_a_chunk(entity)
         return await cut(self._held, entity.extract, entity.estimate, rows, MOST_CHUNKS)
 
     def feed_plan(self) -> PostgresFeedPlan:
@@ -189,8 +189,17 @@ class PostgresOrigin:
         held = self._held
         if isinstance(target, ChunkedTarget):
             return await take_counted_ledger(held, target, entities, left_out, held.fence)
+        ids = {entity.id for entity in entities}
+        others = [entity for entity in self.plan.entities if entity.id not in ids]
         return await take_ledger(
-            held, target, entities, left_out, held.fence, progress=progress, before=before
+            held,
+            target,
+            entities,
+            left_out,
+            held.fence,
+            progress=progress,
+            before=before,
+            others=others,
         )
 
     async def end(self) -> None:
@@ -209,6 +218,11 @@ class PostgresOrigin:
         if self._holder is None:
             raise SnapshotLostError("the snapshot is gone")
         return self._holder
+
+
+def rows_a_chunk(entity: Entity) -> int:
+    """About how many rows a chunk of an entity holds."""
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // entity.bytes_per_row))
 
 
 def _reading(table: Table) -> str:

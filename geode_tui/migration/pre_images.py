@@ -129,7 +129,7 @@ def _kept(row: sqlite3.Row) -> Kept:
 def _image_text(image: Image) -> str:
     if image is None:
         return "null"
-    document: dict[str, Any] = {"p": _plain(image.properties)}
+    document: dict[str, Any] = {"p": plain_value(image.properties)}
     if isinstance(image, NodeImage):
         document["l"] = list(image.labels)
     return json.dumps(document, ensure_ascii=False)
@@ -139,18 +139,18 @@ def _image(text: str) -> Image:
     document = json.loads(text)
     if document is None:
         return None
-    properties = _value(document["p"])
+    properties = graph_value(document["p"])
     if "l" in document:
         return NodeImage(tuple(document["l"]), properties)
     return RelationshipImage(properties)
 
 
 def _dumped(key: Any) -> str:
-    return json.dumps(_plain(key), ensure_ascii=False)
+    return json.dumps(plain_value(key), ensure_ascii=False)
 
 
 def _loaded(text: str) -> Any:
-    return _value(json.loads(text))
+    return graph_value(json.loads(text))
 
 
 _READ: dict[str, Callable[[str], Any]] = {
@@ -163,14 +163,14 @@ _READ: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A graph value as JSON; what JSON has no type for is a list of a type's name and a text."""
     if isinstance(value, tuple):
-        return ["tuple", *map(_plain, value)]
+        return ["tuple", *map(plain_value, value)]
     if isinstance(value, list):
-        return ["list", *map(_plain, value)]
+        return ["list", *map(plain_value, value)]
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain_value(item) for name, item in value.items()}
     if isinstance(value, bytes):
         return ["bytes", base64.b64encode(value).decode()]
     if isinstance(value, Decimal):
@@ -186,13 +186,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _value(plain: Any) -> Any:
+def graph_value(plain: Any) -> Any:
+    """The graph value that `plain_value` wrote."""
     if isinstance(plain, dict):
-        return {name: _value(item) for name, item in plain.items()}
+        return {name: graph_value(item) for name, item in plain.items()}
     if not isinstance(plain, list):
         return plain
     kind, *items = plain
     if kind in ("tuple", "list"):
-        values = [_value(item) for item in items]
+        values = [graph_value(item) for item in items]
         return tuple(values) if kind == "tuple" else values
     return _READ[kind](items[0])

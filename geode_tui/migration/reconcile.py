@@ -46,7 +46,7 @@ class Reconciliation:
         self._run = backfill.record.number
         self._target = backfill.target
         self._images = PreImages(self._journal.store)
-        self._gone: list[tuple[Any, list[AnyKey]]] = []
+        self._gone: list[_Gone] = []
         self._touched: set[str] = set()
 
     async def run(self, entities: Sequence[Any]) -> list[Any]:
@@ -68,8 +68,7 @@ class Reconciliation:
                     self._journal.chunks.confirm(self._run, chunks, self._backfill.snapshot)
             else:
                 await self._bring_up(entity, chunks)
-        if not again:
-            await self._remove_gone()
+        await self._remove_gone()
         self._backfill.progress.worker("R", "")
         return again
 
@@ -118,12 +117,13 @@ class Reconciliation:
             await feed.close()
         there = await asyncio.to_thread(self._keys, entity, chunk)
         gone = [key for key in there if comparable(key) not in proxy.seen]
-        if isinstance(entity.shape, RelationshipShape):
-            await asyncio.to_thread(self._remove, entity, gone, step)
-        elif gone:
-            self._gone.append((entity, gone))
         if isinstance(entity.shape, NodeShape) and (gone or proxy.made):
             self._touched.add(entity.id)
+        if isinstance(entity.shape, NodeShape) and gone:
+            # Not journaled as done before they are removed: a kill in between finds them again.
+            self._gone.append(_Gone(entity, chunk, result, gone))
+            return
+        await asyncio.to_thread(self._remove, entity, gone, step)
         self._finish(entity, chunk, result)
 
     def _finish(self, entity: Any, chunk: Chunk, result: ChunkResult) -> None:
@@ -142,9 +142,10 @@ class Reconciliation:
         return [key for _, key in self._target.relationship_keys(shape, uid, chunk.steps)]
 
     async def _remove_gone(self) -> None:
-        for entity, keys in self._gone:
+        for gone in self._gone:
             step = self._journal.chunks.next_step(self._run)
-            await asyncio.to_thread(self._remove, entity, keys, step)
+            await asyncio.to_thread(self._remove, gone.entity, gone.keys, step)
+            self._finish(gone.entity, gone.chunk, gone.result)
 
     def _remove(self, entity: Any, keys: Sequence[AnyKey], step: int) -> None:
         """Remove what is no more in the source; what was there is journaled before."""
@@ -160,6 +161,16 @@ class Reconciliation:
         pairs = list(zip(keys, images, strict=True))
         self._images.add(self._run, step, entity.id, pairs)
         put(shape, [(key, None) for key in keys])
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """Nodes of a chunk that are no more in the source, and what became of its other rows."""
+
+    entity: Any
+    chunk: Chunk
+    result: ChunkResult
+    keys: list[AnyKey]
 
 
 @dataclass

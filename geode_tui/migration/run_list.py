@@ -1,4 +1,4 @@
-"""All runs of the journal, to list: the light part at once, the sums of each when they are there."""
+"""All runs of the journal, to list: the light part at once, the sums when they are there."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ class RunLine:
     @property
     def reversible(self) -> bool:
         """Whether a rollback can take back what it wrote."""
-        going = self.state in ("new", "running", "rolled back")
-        return not going and self.format == RUN_FORMAT and self.steps > 0
+        return self.state not in ("new", "running", "rolled back") and self.format == RUN_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class RunSums:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the list tells of one run beside its line."""
+    """What the list tells of one run beside its line; `who` began it."""
 
     record: RunRecord
     checkpoints: Sequence[Checkpoint]
@@ -75,6 +74,7 @@ class RunFacts:
     entities: int
     chunks: int
     planned: int
+    who: str
 
 
 class RunList:
@@ -105,6 +105,7 @@ class RunList:
                 len(entities),
                 sum(entity.chunks for entity in entities),
                 sum(entity.planned or 0 for entity in entities),
+                _begun_by(journal, number),
             )
 
     def _sums_of(self, journal: Journal, line: RunLine) -> RunSums:
@@ -128,6 +129,11 @@ class RunList:
         )
         self._sums[line.number] = (stamp, sums)
         return sums
+
+
+def _begun_by(journal: Journal, number: int) -> str:
+    row = journal.store.one("SELECT who FROM audit WHERE run = ? ORDER BY number LIMIT 1", number)
+    return row["who"] if row else ""
 
 
 def newest_resumable(lines: Sequence[RunLine]) -> RunLine | None:

@@ -223,14 +223,14 @@ class Workspace:
         to. Raises UsageError while another run of this sitting goes.
         """
         self._require_idle()
-        here = without_password(self.source_dsn) == record.source_dsn
-        return self._go(
-            ProcessRunner(
-                resume=record.number,
-                source=self.source_dsn if here else None,
-                password=self._password if here else None,
-            )
-        )
+        source, password = self.access(record) or (None, None)
+        return self._go(ProcessRunner(resume=record.number, source=source, password=password))
+
+    def access(self, record: RunRecord) -> tuple[str, str | None] | None:
+        """The DSN and the password of this sitting's source, where it is that of a run."""
+        if not self.source_dsn or without_password(self.source_dsn) != record.source_dsn:
+            return None
+        return self.source_dsn, self._password
 
     def _go(self, runner: Runner) -> Runner:
         self.runner, self.watch = runner, None

@@ -66,9 +66,9 @@ relationships, **verify** by counting and comparing both sides. The source is on
 
 The panes, **tab** goes around them:
 
-- **entities**: what moves. **enter** shows its chunks, its rule and its SELECT. `now` is the rate of
-  the last ten seconds, `average` that since its first row; `±` marks an estimate of the planner. An
-  orphan is a relationship row whose node is not there.
+- **entities**: what moves. **enter** shows its chunks, its rule and its SELECT. `rows/s` is of the
+  last ten seconds, `average` that since its first row; `±` marks an estimate of the planner.
+  An orphan is a relationship row whose node is not there.
 - **rows a second**: the last ten minutes; where something held the run up, in another colour.
 - **workers**: what each does or waits for.
 - **pace**: the knobs as they are set, and what the source says of its load.
@@ -104,13 +104,12 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
     CSS = """
     RunScreen {
         #run-phases { height: auto; max-height: 5; padding: 0 1; }
-        #run-totals { height: 1; padding: 0 1; }
+        #run-totals { height: auto; max-height: 2; padding: 0 1; }
         #run-empty { height: 1fr; padding: 1 2; display: none; }
         #run-going { height: 1fr; }
         #run-middle { height: 10; }
-        #run-rate { width: 5fr; }
-        #run-workers { width: 6fr; }
-        #run-pace { width: 5fr; }
+        #run-rate { width: 4fr; }
+        #run-workers, #run-pace { width: 5fr; }
         #run-workers VerticalScroll, #run-pace VerticalScroll { padding: 0 1; }
         #run-workers Static, #run-pace Static { height: auto; }
         #run-log-pane { height: 9; }
@@ -164,10 +163,9 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
                 with Horizontal(id="run-middle"):
                     with Pane("rows a second", id="run-rate"):
                         yield Throughput(id="throughput")
-                    with Pane("workers · + -", id="run-workers", brief="workers"), VerticalScroll():
+                    with Pane("workers", id="run-workers"), VerticalScroll():
                         yield Static(id="run-workers-text", markup=False)
-                    title = "pace · t throttle · b batch · p checkpoint"
-                    with Pane(title, id="run-pace", brief="pace"), VerticalScroll():
+                    with Pane("pace", id="run-pace"), VerticalScroll():
                         yield Static(id="run-pace-text", markup=False)
                 with Pane("log · l alone", id="run-log-pane", brief="log"):
                     yield Log(id="run-log", max_lines=_LOG_LINES)
@@ -304,6 +302,10 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         self._update("#run-workers-text", workers_text(snapshot))
         self._update("#run-pace-text", pace_text(snapshot))
         if changed:
+            going = snapshot.state == "running"
+            keys = (" · +  -", " · t throttle · b batch") if going else ("", "")
+            self.query_one("#run-workers", Pane).set_title(f"workers{keys[0]}", "workers")
+            self.query_one("#run-pace", Pane).set_title(f"pace{keys[1]}", "pace")
             self.refresh_bindings()
         self.refresh_status()
 

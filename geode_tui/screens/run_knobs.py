@@ -17,6 +17,8 @@ from textual.binding import Binding, BindingType
 
 from geode_tui.errors import GeodeTuiError
 from geode_tui.migration import steer
+from geode_tui.migration.checkpoints import BEGINNING
+from geode_tui.migration.events import PHASES
 from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dialogs import ConfirmDialog, PromptDialog
 from geode_tui.widgets.figures import counted, rows
@@ -35,7 +37,7 @@ class RunKnobs(GeodeScreen):
         Binding(
             "space",
             "pause",
-            "pause/go on",
+            "pause",
             key_display="space",
             id="run.pause",
             tooltip="Pause the run after the batches in flight, or let it go on",
@@ -44,7 +46,7 @@ class RunKnobs(GeodeScreen):
             "plus,equals_sign",
             "workers(1)",
             "workers",
-            key_display="+ -",
+            key_display="+-",
             id="run.more-workers",
             tooltip="One worker more",
         ),
@@ -57,9 +59,7 @@ class RunKnobs(GeodeScreen):
             id="run.fewer-workers",
             tooltip="One worker fewer",
         ),
-        Binding(
-            "t", "throttle", "throttle", id="run.throttle", tooltip="Limit the rows a second"
-        ),
+        Binding("t", "throttle", "throttle", id="run.throttle", tooltip="Limit the rows a second"),
         Binding(
             "b",
             "batch",
@@ -76,7 +76,7 @@ class RunKnobs(GeodeScreen):
             id="run.checkpoint",
             tooltip="Take a checkpoint by a name of your own",
         ),
-        Binding("s", "stop", "stop safely", id="run.stop", tooltip="Stop after the rows in flight"),
+        Binding("s", "stop", "stop", id="run.stop", tooltip="Stop after the rows in flight"),
     ]
 
     @property
@@ -183,17 +183,21 @@ class RunKnobs(GeodeScreen):
             return
         text = "The chunks in flight are finished and journaled; it can be resumed from there."
         dialog = ConfirmDialog("stop safely?", text, yes="stop", no="keep running")
-        if not await self.app.push_screen_wait(dialog):
+        if await self.app.push_screen_wait(dialog):
+            mine = self.workspace.watch is None
+            if mine and own is not None:
+                own.stop()  # also where the journal cannot be written, or knows no number yet
+            await self._ask_stop(shown.run_number, mine)
+            self.say("stopping after the chunks in flight")
+
+    async def _ask_stop(self, number: int | None, own: bool) -> None:
+        if number is None:
             return
-        if shown is own and own is not None:
-            own.stop()  # also where the journal cannot be written, or the run has no number yet
         try:
-            if shown.run_number is not None:
-                await asyncio.to_thread(steer.ask_stop, shown.run_number)
+            await asyncio.to_thread(steer.ask_stop, number)
         except GeodeTuiError:
-            if shown is not own:
+            if not own:
                 raise
-        self.say("stopping after the chunks in flight")
 
 
 def number_of(text: str) -> int | None:
@@ -235,6 +239,8 @@ def name_check(taken: Sequence[str]) -> Callable[[str], str]:
             return f"at most {_LONGEST_NAME} characters"
         if not name.isprintable():
             return "a name has no control characters"
+        if name in (BEGINNING, *PHASES) or name.startswith("wave "):
+            return f"{name} is a name that runs give themselves"
         return f"there is a checkpoint {name} already" if name in taken else ""
 
     return check

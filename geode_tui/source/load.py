@@ -56,7 +56,7 @@ async def read_load(connection: Connection) -> SourceLoad:
         lag = await _replica_lag(connection)
     except asyncpg.PostgresError as error:
         raise read_error(error) from error
-    except (OSError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise lost_error(error) from error
     waiting = [
         _Waiting(r["pid"], r["name"], max(0.0, r["seconds"]), frozenset(r["blockers"]))

@@ -72,6 +72,8 @@ _SETTINGS = {
     "search_path": "pg_catalog",
 }
 OLDEST_VERSION = 130_000
+# The driver's internal error comes where a session that was just ended is asked once more.
+_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 LOOK_SECONDS = 10
 """A look at the values of a table is given up after so long."""
 
@@ -124,7 +126,7 @@ class Source:
                 catalog = await read_catalog(self._connection, self.facts, schemas)
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except _BROKEN as error:
             raise lost_error(error) from error
         if not catalog.tables:
             where = f"schema {', '.join(schemas)}" if schemas else "any schema"
@@ -290,7 +292,7 @@ class Source:
             return None
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except _BROKEN as error:
             raise lost_error(error) from error
 
     async def _read(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -303,7 +305,7 @@ class Source:
                 return await self._connection.fetch(statement, *arguments)
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except _BROKEN as error:
             raise lost_error(error) from error
 
 
@@ -327,7 +329,7 @@ class Reader:
             return await self._connection.fetch(statement, *arguments)
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except _BROKEN as error:
             raise lost_error(error) from error
 
     async def stream(
@@ -343,7 +345,7 @@ class Reader:
                 yield some
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except _BROKEN as error:
             raise lost_error(error) from error
 
     async def blocks(self, leaf: TableName) -> int:
@@ -364,7 +366,7 @@ class Reader:
             await self._connection.execute(statement)
         except asyncpg.PostgresError as error:
             raise read_error(error) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except _BROKEN as error:
             raise lost_error(error) from error
 
 

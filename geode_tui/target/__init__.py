@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geode_tui.errors import UsageError
-from geode_tui.target.model import Target
+from geode_tui.target.model import NodeShape, Target
 
 
 def target_exists(place: str) -> bool:
@@ -35,6 +36,24 @@ class TargetPlan:
 
         form = form_of(self.place, self.format, self.compression or None)
         return FileTarget(self.place, form)
+
+
+def preparation(place: str, graph: str | None, nodes: Sequence[NodeShape]) -> list[str]:
+    """What a run would have a target do before its first row; nothing is written.
+
+    Raises UsageError for a place of another kind, ConnectError when it cannot be looked at.
+    """
+    from geode_tui.target import embedded
+
+    there: set[str] = set()
+    if target_exists(place):
+        target = open_target(place, graph, create=False, read_only=True)
+        try:
+            found = (*target.query("SHOW INDEXES"), *target.query("SHOW CONSTRAINTS"))
+            there = {row["name"] for row in found}
+        finally:
+            target.close()
+    return embedded.preparation(graph or "", nodes, there)
 
 
 def open_target(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ import grafeo
 
 from geode_tui.errors import ConnectError, GeodeTuiError, UsageError
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, OF, RUN
+from geode_tui.mapping.model import FINGERPRINT, OF, RUN, STEP
+from geode_tui.target.embedded_images import Images
 from geode_tui.target.model import (
     Key,
     NodeBatch,
@@ -39,7 +40,7 @@ CHECKPOINT_BYTES = 256 * 1024 * 1024
 _DELETE_ROWS = 20_000
 
 
-class EmbeddedGraph:
+class EmbeddedGraph(Images):
     """A Grafeo file, or one named graph in it; open for one process at a time."""
 
     many_processes = False
@@ -96,30 +97,16 @@ class EmbeddedGraph:
 
     def prepare(self, nodes: Sequence[NodeShape]) -> list[str]:
         """Index, then constraint: a constraint alone makes every insert a scan."""
-        indexes = {row["name"] for row in self.query("SHOW INDEXES")}
-        constraints = {row["name"] for row in self.query("SHOW CONSTRAINTS")}
-        # Nodes of another rule get this label too, and their keys are not of our table.
-        given = {label for shape in nodes for label in (*shape.labels, *shape.by_value)}
-        ran = []
-        for shape in nodes:
-            fields = ", ".join(gql.member("n", name) for name in shape.key)
-            pattern = gql.node_with("n", shape.label)
-            name = self._constraint_name(shape)
-            if name not in indexes and f"{name}_u" not in constraints:
-                indexes.add(name)
-                ran.append(f"CREATE INDEX {gql.quoted(name)} FOR {pattern} ON ({fields})")
-            if shape.label not in given and f"{name}_u" not in constraints:
-                constraints.add(f"{name}_u")
-                unique = gql.quoted(f"{name}_u")
-                ran.append(f"CREATE CONSTRAINT {unique} FOR {pattern} ON ({fields}) UNIQUE")
-        for statement in ran:
+        found = (*self.query("SHOW INDEXES"), *self.query("SHOW CONSTRAINTS"))
+        statements = preparation(self._graph_name, nodes, {row["name"] for row in found})
+        for statement in statements:
             self._execute(statement)
-        return ran
+        return statements
 
     def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
         """Write nodes in one transaction; rows the graph refuses are told apart one by one."""
         names = (*batch.shape.properties, FINGERPRINT)
-        rows = [_filled(names, row, batch.run) for row in batch.rows]
+        rows = [_filled(names, row, batch.run, batch.step) for row in batch.rows]
         if not batch.by_value:
             return self._write_labelled(batch.shape, rows, None, repeated)
         written, refused = 0, []
@@ -154,7 +141,7 @@ class EmbeddedGraph:
                 orphans.append(position)
                 continue
             places.append(position)
-            edges.append((start, end, shape.type, _filled(names, row[second:], batch.run)))
+            edges.append((start, end, shape.type, _filled(names, row[second:], batch.run, batch.step)))
         if repeated:
             edges, places, there = self._without_present(shape, edges, places)
         else:
@@ -287,6 +274,9 @@ class EmbeddedGraph:
         self._ids.forget()
         relationships = self._delete("()-[r]->()", "r", run, "DELETE r")
         return self._delete("(n)", "n", run, "DETACH DELETE n"), relationships
+
+    def _forget(self) -> None:
+        self._ids.forget()
 
     def query(self, statement: str) -> list[dict[str, Any]]:
         """Run one statement and return its rows."""
@@ -432,10 +422,32 @@ class EmbeddedGraph:
         with _told("the graph refused a statement"):
             return list(self._graph.execute(statement, parameters))
 
-    def _constraint_name(self, shape: NodeShape) -> str:
-        """Names of constraints are shared by all graphs of a file: the graph's is part of it."""
-        graph = hashlib.sha256(self._graph_name.encode()).hexdigest()[:8]
-        return f"key_{graph}_{shape.label}"
+
+
+def preparation(graph: str, nodes: Sequence[NodeShape], there: Collection[str]) -> list[str]:
+    """The statements that prepare a graph for nodes; `there` names what it has already."""
+    # Nodes of another rule get this label too, and their keys are not of our table.
+    given = {label for shape in nodes for label in (*shape.labels, *shape.by_value)}
+    known, statements = set(there), []
+    for shape in nodes:
+        fields = ", ".join(gql.member("n", name) for name in shape.key)
+        pattern = gql.node_with("n", shape.label)
+        name = _constraint_name(graph, shape)
+        unique = f"{name}_u"
+        if not known.intersection((name, unique)):
+            statements.append(f"CREATE INDEX {gql.quoted(name)} FOR {pattern} ON ({fields})")
+        if shape.label not in given and unique not in known:
+            constraint = f"CREATE CONSTRAINT {gql.quoted(unique)} FOR {pattern}"
+            statements.append(f"{constraint} ON ({fields}) UNIQUE")
+            known.add(unique)
+        known.add(name)
+    return statements
+
+
+def _constraint_name(graph: str, shape: NodeShape) -> str:
+    """Names of constraints are shared by all graphs of a file: the graph's is part of it."""
+    digest = hashlib.sha256(graph.encode()).hexdigest()[:8]
+    return f"key_{digest}_{shape.label}"
 
 
 class _RememberedIds:
@@ -483,9 +495,10 @@ class _RememberedIds:
             self._room -= len(known) - before
 
 
-def _filled(names: tuple[str, ...], row: Row, run: str) -> dict[str, Any]:
+def _filled(names: tuple[str, ...], row: Row, run: str, step: int) -> dict[str, Any]:
     filled = dict(zip(names, row, strict=True))
     filled[RUN] = run
+    filled[STEP] = step
     return filled
 
 

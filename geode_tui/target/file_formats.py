@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -33,6 +34,7 @@ HEADER_FILE = "graph.json"
 """The header of a folder of CSV."""
 _EXTENSIONS: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _STEM_LENGTH = 80
+_SHAPE = {"id", "key", "properties", "records", "file", "ids"}
 _CSV_TYPES = {
     "BOOL": "boolean",
     "INT": "long",
@@ -212,7 +214,7 @@ def _stems(names: Sequence[str]) -> list[str]:
 
 def header_json(header: Header, folder: bool) -> dict[str, Any]:
     """A header as what JSON can hold; that of a folder names the files."""
-    return {
+    told = {
         "format": FORMAT_NAME,
         "version": FORMAT_VERSION,
         "run": header.run,
@@ -223,6 +225,13 @@ def header_json(header: Header, folder: bool) -> dict[str, Any]:
             if head.kind == "relationship"
         ],
     }
+    return told | {"crc32": _checksum(told)}
+
+
+def _checksum(told: dict[str, Any]) -> int:
+    """Tells a header that was damaged, however it is laid out."""
+    rest = {name: value for name, value in told.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
 def _node_json(head: EntityHead, folder: bool) -> dict[str, Any]:
@@ -272,7 +281,11 @@ def read_header(told: Any) -> Header:
 
 def _read_header(told: dict[str, Any]) -> Header:
     heads: dict[str, EntityHead] = {}
+    _refuse_unknown(told, {"format", "version", "run", "nodes", "relationships", "crc32"})
+    if told.get("crc32", wanted := _checksum(told)) != wanted:
+        raise ValueError("the header is not as it was written")
     for node in told["nodes"]:
+        _refuse_unknown(node, _SHAPE | {"label", "labels", "labels_by_value", "of"})
         names, kinds, key = _properties_of(node)
         shape = NodeShape(
             _string(node["label"]),
@@ -286,17 +299,24 @@ def _read_header(told: dict[str, Any]) -> Header:
         _add(heads, _head(node, shape))
     nodes = dict(heads)
     for told_one in told["relationships"]:
+        _refuse_unknown(told_one, _SHAPE | {"type", "start", "end", "owned"})
         names, kinds, key = _properties_of(told_one)
         start, end = (nodes[told_one[place]] for place in ("start", "end"))
         assert isinstance(start.shape, NodeShape)
         assert isinstance(end.shape, NodeShape)
         kind = _string(told_one["type"])
-        owned = told_one.get("owned", False) is True
+        owned = told_one["owned"] is True
         edge = RelationshipShape(kind, start.shape, end.shape, key, names, kinds, owned)
         stems = (start.stem, end.stem)
         head = replace(_head(told_one, edge), start=start.id, end=end.id, end_stems=stems)
         _add(heads, head)
     return Header(_string(told.get("run", "")), tuple(heads.values()))
+
+
+def _refuse_unknown(told: dict[str, Any], known: Collection[str]) -> None:
+    unknown = [name for name in told if name not in known]
+    if unknown:
+        raise ValueError(f"the header has a member {unknown[0]} that nobody knows")
 
 
 def _add(heads: dict[str, EntityHead], head: EntityHead) -> None:
@@ -318,10 +338,14 @@ def _head(told: dict[str, Any], shape: Shape) -> EntityHead:
 def _properties_of(
     told: dict[str, Any],
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    for item in told["properties"]:
+        _refuse_unknown(item, {"name", "type"})
     names = tuple(_string(item["name"]) for item in told["properties"])
     kinds = tuple(_string(item["type"]) for item in told["properties"] if "type" in item)
     if len(set(names)) != len(names) or len(kinds) not in (0, len(names)):
         raise ValueError(f"the properties of {told['id']} are not told well")
+    for kind in kinds:
+        codec_of(kind)
     key = _strings(told["key"])
     if not set(key) <= set(names):
         raise ValueError(f"the key of {told['id']} names no property")

@@ -7,6 +7,7 @@ record. Nothing is guessed: what does not fit raises DamagedError with the line 
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -175,10 +176,9 @@ def json_reason(error: Exception) -> str:
         return "the JSON is nested too deep"
     if isinstance(error, StopIteration):
         return "there is no JSON value where one should be"
-    told = getattr(error, "msg", str(error))
-    return f"not JSON: {told[:1].lower()}{told[1:]}" + (
-        f" (character {error.colno})" if hasattr(error, "colno") else ""
-    )
+    if not isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error}"
+    return f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} (character {error.colno})"
 
 
 # -- a JSON document ------------------------------------------------------------------------------

@@ -146,10 +146,14 @@ class _Refusing:
 
 @cache
 def codec_of(graph_type: str) -> Codec:
-    """The codec of a graph type of `mapping.types`, or of `ANY`; an unknown type is as `ANY`."""
+    """The codec of a graph type of `mapping.types`, or of `ANY`. Raises ValueError for others."""
     if graph_type.startswith("LIST<") and graph_type.endswith(">"):
         return _list_codec(graph_type, codec_of(graph_type[5:-1]))
-    return _SCALARS.get(graph_type, _ANY)
+    if graph_type == ANY:
+        return _ANY
+    if graph_type not in _SCALARS:
+        raise ValueError(f"there is no type {graph_type}")
+    return _SCALARS[graph_type]
 
 
 def quoted_json(text: str) -> str:

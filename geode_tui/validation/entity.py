@@ -155,22 +155,28 @@ def _told(names: Sequence[str], values: Sequence[Any]) -> str:
 def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     """Make the entity of a rule. Raises MappingError when it does not fit the catalog."""
     extract = compile_extract(rule, mapping, catalog)
-    estimate = extract.table.estimated_rows
+    return Entity(rule, extract, shape_of(rule, mapping), extract.table.estimated_rows)
+
+
+def shape_of(rule: Rule, mapping: Mapping) -> NodeShape | RelationshipShape:
+    """How what a rule makes looks in the graph; the rules at its ends must be in the mapping."""
     if isinstance(rule, NodeRule):
-        return Entity(rule, extract, node_shape(rule, mapping), estimate)
+        return node_shape(rule, mapping)
     start, end = mapping.node(rule.start.node), mapping.node(rule.end.node)
     assert start is not None
     assert end is not None
-    shape = RelationshipShape(
+    carried = [(item.name, item.type) for item in rule.included_properties]
+    if rule.key == (ROW,):
+        carried.append((ROW, "STRING"))
+    return RelationshipShape(
         rule.type,
         node_shape(start, mapping),
         node_shape(end, mapping),
         rule.key,
-        extract.properties,
-        extract.property_types,
+        tuple(name for name, _ in carried),
+        tuple(kind for _, kind in carried),
         own_ends(rule, mapping)[0],
     )
-    return Entity(rule, extract, shape, estimate)
 
 
 def node_shape(rule: NodeRule, mapping: Mapping) -> NodeShape:

@@ -47,13 +47,15 @@ async def take_ledger(
     same_snapshot: bool = True,
     progress: Callable[[str], None] = lambda entity: None,
     before: Mapping[str, int] | None = None,
+    others: Sequence[Entity] = (),
 ) -> Ledger:
     """Compare every entity on both sides.
 
     `left_out` comes from the run's journal. `same_snapshot` says that the reader sees the very
     snapshot that was copied, so that rows without a key can be found by their place.
     `progress` is told each entity before its turn. `before` is what `count_before` found in the
-    graph before the run: it is nobody's debt. Raises GeodeTuiError.
+    graph before the run: it is nobody's debt. `others` are entities of the run that are not
+    compared, whose types and labels may be the same ones. Raises GeodeTuiError.
     """
     target = cast(Target, Since(target, before or {}))
     entries, differences = [], []
@@ -66,8 +68,9 @@ async def take_ledger(
             entries += await _further(reader, target, entity, entry)
         differences += found[:SHOWN_DIFFERENCES]
     counted = {entry.id: entry for entry in entries if entry.kind in ("node", "relationship")}
-    misplaced = await _misplaced(target, entities, [counted[entity.id] for entity in entities])
-    misplaced |= await _strangers(target, entities, entries)
+    own = [counted[entity.id] for entity in entities]
+    misplaced = await _misplaced(target, entities, own, others)
+    misplaced |= await _strangers(target, entities, entries, others)
     entries = [replace(entry, misplaced=misplaced.get(entry.id, 0)) for entry in entries]
     return Ledger(tuple(entries), tuple(differences), fence, time.time())
 
@@ -231,7 +234,7 @@ async def _join_entries(
 
 
 async def _misplaced(
-    target: Target, entities: Sequence[Entity], entries: Sequence[Entry]
+    target: Target, entities: Sequence[Entity], entries: Sequence[Entry], others: Sequence[Entity]
 ) -> dict[str, int]:
     """Relationships of a type that lead neither way any rule of the type says.
 
@@ -244,12 +247,15 @@ async def _misplaced(
     found = {}
     for type_name, some in by_type.items():
         total = await asyncio.to_thread(target.count_type, type_name)
+        for shape in (other.shape for other in others):
+            if isinstance(shape, RelationshipShape) and shape.type == type_name:
+                total -= await asyncio.to_thread(target.count_relationships, shape)
         found[some[0].id] = max(0, total - sum(entry.in_graph for entry in some))
     return found
 
 
 async def _strangers(
-    target: Target, entities: Sequence[Entity], entries: Sequence[Entry]
+    target: Target, entities: Sequence[Entity], entries: Sequence[Entry], others: Sequence[Entity]
 ) -> dict[str, int]:
     """Nodes that have a label of the mapping and that no rule made.
 
@@ -266,10 +272,24 @@ async def _strangers(
     found: dict[str, int] = {}
     for label, some in counts.items():
         total = await asyncio.to_thread(target.count_label, label)
+        total -= await asyncio.to_thread(_labelled_by, target, others, label)
         strangers = total - sum(entry.in_graph for entry in some)
         if strangers > 0:
             found[some[0].id] = found.get(some[0].id, 0) + strangers
     return found
+
+
+def _labelled_by(target: Target, entities: Sequence[Entity], label: str) -> int:
+    """How many nodes of some entities have a label."""
+    count = 0
+    for shape in (entity.shape for entity in entities):
+        if not isinstance(shape, NodeShape):
+            continue
+        if label == shape.label:
+            count += target.count_nodes(shape)
+        elif label in (*shape.labels, *shape.by_value):
+            count += target.count_labelled(shape, label)
+    return count
 
 
 async def _compare_sample(

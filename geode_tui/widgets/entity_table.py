@@ -9,7 +9,7 @@ from textual.content import Content
 
 from geode_tui.migration.events import EntityProgress, EntityState
 from geode_tui.widgets.figure_table import FigureTable
-from geode_tui.widgets.figures import expected, rate, rows, size, span
+from geode_tui.widgets.figures import expected, rows, size, span
 from geode_tui.widgets.text import one_line, short_count
 from geode_tui.widgets.virtual_table import Cell, Row, TableColumn
 
@@ -27,20 +27,20 @@ _WAVE = TableColumn("wave", 10)
 _STATE = TableColumn("state", least=18)
 _ROWS = TableColumn("rows of estimate", 17, "right")
 _BYTES = TableColumn("bytes", 9, "right")
-_RATE = TableColumn("now", 8, "right")
-_AVERAGE = TableColumn("average", 8, "right")
-_ETA = TableColumn("eta", 6, "right")
+_RATE = TableColumn("rows/s", 7, "right")
+_AVERAGE = TableColumn("average", 7, "right")
+_ETA = TableColumn("eta", 5, "right")
 _CHUNKS = TableColumn("chunks", 9, "right")
 _RETRIES = TableColumn("retr", 4, "right")
 _DEAD = TableColumn("dead", 5, "right")
-_ORPHANS = TableColumn("orph", 5, "right")
+_ORPHANS = TableColumn("orph", 4, "right")
 _FIGURES = (_ROWS, _RATE, _AVERAGE, _ETA, _BYTES, _CHUNKS, _RETRIES, _DEAD, _ORPHANS)
 _WIDEST = (_TITLE, _KIND, _WAVE, _STATE, *_FIGURES)
 _WIDE = (_TITLE, _STATE, *_FIGURES)
 _NARROW = (
-    *(TableColumn("entity", 14), TableColumn("state", 18), _ROWS, TableColumn("now", 7, "right")),
-    *(TableColumn("eta", 5, "right"), TableColumn("chunks", 7, "right"), _DEAD),
-    *(_ORPHANS, _RETRIES, _BYTES, _AVERAGE),
+    *(TableColumn("entity", 13), TableColumn("state", 20), _ROWS),
+    *(TableColumn("rows/s", 6, "right"), _ETA, TableColumn("chunks", 7, "right")),
+    *(TableColumn("dead", 4, "right"), _ORPHANS, _RETRIES, _BYTES, _AVERAGE),
 )
 """The last four are reached by scrolling sideways."""
 _ROOM_FOR_ALL, _ROOM_FOR_WAVES = 100, 144
@@ -124,8 +124,8 @@ class EntityTable(FigureTable):
             "wave": entity.wave,
             "state": Content.styled(one_line(state_text(entity)), STATES[entity.state][1]),
             "rows of estimate": rows_text(entity),
-            "now": rate(entity.rate) if going else "",
-            "average": rate(entity.average_rate) if entity.average_rate else "",
+            "rows/s": short_count(round(entity.rate)) if going else "",
+            "average": short_count(round(entity.average_rate)) if entity.average_rate else "",
             "eta": eta_text(entity) if going else "",
             "bytes": size(entity.bytes) if entity.bytes else "",
             "chunks": chunks_text(entity),

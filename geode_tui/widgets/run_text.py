@@ -36,7 +36,7 @@ def phases_text(snapshot: RunSnapshot, note: str = "", silence: float | None = N
         parts.append((" ─ " if number else "", "$text-muted"))
         parts.append((f"{glyph} {phase.name}{_phase_detail(phase, snapshot)}", style))
     if note:
-        parts.append((f"  {one_line(note)}", "$text-muted"))
+        parts.append((f"\n{one_line(note)}", "$text-muted"))
     for text, style in _remarks(snapshot, silence):
         parts.append((f"\n{text}", style))
     return Content.assemble(*parts)
@@ -123,11 +123,10 @@ def workers_text(snapshot: RunSnapshot) -> Content:
 def pace_text(snapshot: RunSnapshot) -> Content:
     """The live settings, and what the source says of its load."""
     parts: list[_Part] = []
-    for title, facts in (("", snapshot.knobs), ("source\n", snapshot.source_load)):
-        if facts and title:
-            parts.append((title, "bold"))
-        for name, text in facts:
-            parts += [(f"{one_line(name):<15} ", "$text-muted"), (f"{one_line(text)}\n", "")]
+    facts = (*snapshot.knobs, *snapshot.source_load)
+    width = max((len(name) for name, _ in facts), default=0)
+    for name, text in facts:
+        parts += [(f"{one_line(name):<{width}} ", "$text-muted"), (f"{one_line(text)}\n", "")]
     return Content.assemble(*parts) if parts else Content.styled("not begun", "$text-muted")
 
 

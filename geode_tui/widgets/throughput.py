@@ -130,17 +130,16 @@ class Throughput(Widget):
             parts += _coloured(line, bars)
         return Content.assemble(*parts)
 
-    def _legend(
-        self, top: float, since: float, until: float, width: int
-    ) -> list[tuple[str, str]]:
+    def _legend(self, top: float, since: float, until: float, width: int) -> list[tuple[str, str]]:
         newest = self._samples[-1].rate
         shown = figures.span(min(until - since, until - self._samples[0].at))
         if self._whole:
-            begun = time.strftime("%H:%M:%S", time.localtime(self._samples[0].at))
-            text = f"peak {figures.rate(top)} · {shown} from {begun}"
+            begun = time.strftime("%H:%M", time.localtime(self._samples[0].at))
+            text = f"peak {figures.rate(top)}, {shown} from {begun}"
             return [(text[:width], "$text-muted")]
-        tail = f" · peak {figures.rate(top)} · last {shown}"
-        return [(figures.rate(newest), "bold"), (tail, "$text-muted")]
+        tail = f", peak {figures.rate(top)}, last {shown}"
+        head = figures.rate(newest)
+        return [(head, "bold"), (tail[: max(0, width - len(head))], "$text-muted")]
 
 
 def _coloured(line: str, bars: Sequence[Bar]) -> list[tuple[str, str]]:

@@ -1,0 +1,366 @@
+"""What the embedded graph tells: counts, the properties behind keys, everything of a shape."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grafeo
+
+from geode_tui.mapping import gql
+from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
+from geode_tui.target.embedded_session import (
+    PARAMETER_ROWS,
+    Session,
+    chosen,
+    is_of,
+    node_pattern,
+    relationship_pattern,
+)
+from geode_tui.target.keys import comparable
+from geode_tui.target.model import (
+    Key,
+    NodeImage,
+    NodeShape,
+    RelationshipImage,
+    RelationshipKey,
+    RelationshipShape,
+    Row,
+    TargetFacts,
+)
+
+Ends = tuple[int, int]
+_STAMPED = f"{gql.member('n', RUN)} IS NOT NULL"
+_OF_RUN = f"{gql.member('n', RUN)} = $run"
+
+
+class Reading(Session):
+    """The part of the embedded graph that changes nothing."""
+
+    @property
+    def place(self) -> str:
+        """The file, and the graph's name where it has one."""
+        return f"{self._path}#{self._graph_name}" if self._graph_name else str(self._path)
+
+    def describe(self) -> TargetFacts:
+        """What the file is and holds."""
+        nodes = self._number("MATCH (n) RETURN count(n) AS c")
+        relationships = self._number("MATCH ()-[r]->() RETURN count(r) AS c")
+        version = str(grafeo.build_info()["version"])
+        return TargetFacts("Grafeo", version, self.place, self._graph_name, nodes, relationships)
+
+    # -- counts -----------------------------------------------------------------------------------
+
+    def count_nodes(self, shape: NodeShape) -> int:
+        """How many nodes there are of the shape, told apart from others with its label."""
+        return self._number(f"MATCH {node_pattern('n', shape)} RETURN count(n) AS c")
+
+    def count_labelled(self, shape: NodeShape, label: str) -> int:
+        """How many nodes of the shape have a further label."""
+        pattern, condition = node_pattern("n", shape), f"n:{gql.quoted(label)}"
+        return self._number(f"MATCH {pattern} WHERE {condition} RETURN count(n) AS c")
+
+    def count_label(self, label: str) -> int:
+        """How many nodes have the label, whatever made them."""
+        return self._number(f"MATCH {gql.node_with('n', label)} RETURN count(n) AS c")
+
+    def count_present(self, shape: NodeShape, name: str) -> int:
+        """How many nodes of the shape have a property that is not null."""
+        value = gql.member("n", name)
+        return self._number(f"MATCH {node_pattern('n', shape)} RETURN count({value}) AS c")
+
+    def count_relationships(self, shape: RelationshipShape) -> int:
+        """How many relationships of the type lead from the start's label to the end's."""
+        return self._number(f"MATCH {relationship_pattern(shape)} RETURN count(r) AS c")
+
+    def count_type(self, type_name: str) -> int:
+        """How many relationships have the type, whatever their ends."""
+        middle = gql.relationship_with("r", type_name)
+        return self._number(f"MATCH (){middle}() RETURN count(r) AS c")
+
+    def count_of_run(self, shape: NodeShape | RelationshipShape, run: str) -> int:
+        """How many nodes or relationships of a shape a run wrote."""
+        if isinstance(shape, NodeShape):
+            statement = f"MATCH {node_pattern('n', shape)} WHERE {_OF_RUN} RETURN count(n) AS c"
+        else:
+            where = f"{gql.member('r', RUN)} = $run"
+            statement = f"MATCH {relationship_pattern(shape)} WHERE {where} RETURN count(r) AS c"
+        return self._number(statement, {"run": run})
+
+    def count_after(self, run: str, step: int) -> tuple[int, int]:
+        """How many nodes and relationships a run wrote in steps after `step`."""
+        given = {"run": run, "step": step}
+        nodes = f"MATCH (n) WHERE {after('n', step)} RETURN count(n) AS c"
+        relationships = f"MATCH ()-[r]->() WHERE {after('r', step)} RETURN count(r) AS c"
+        return self._number(nodes, given), self._number(relationships, given)
+
+    def duplicate_nodes(self, shape: NodeShape) -> int:
+        """How many keys are on more than one node."""
+        keys, pattern = gql.returned("n", shape.key, "k"), node_pattern("n", shape)
+        return self._number(
+            f"MATCH {pattern} WITH {keys}, count(n) AS c WHERE c > 1 RETURN count(*) AS c"
+        )
+
+    def duplicate_relationships(self, shape: RelationshipShape) -> int:
+        """How many relationships there are beyond the first of their identity."""
+        identity = ["id(a) AS a0"] if shape.owned else ["id(a) AS a0", "id(b) AS b0"]
+        identity += [f"{gql.member('r', name)} AS k{n}" for n, name in enumerate(shape.key)]
+        return self._number(
+            f"MATCH {relationship_pattern(shape)} WITH {', '.join(identity)}, count(r) AS c "
+            "WHERE c > 1 RETURN coalesce(sum(c - 1), 0) AS c"
+        )
+
+    # -- by key -----------------------------------------------------------------------------------
+
+    def read_nodes(self, shape: NodeShape, keys: Sequence[Key]) -> list[dict[str, Any] | None]:
+        """The properties of the node of each key, None where there is none."""
+        found: list[dict[str, Any] | None] = [None] * len(keys)
+        for place, row in self._found(shape, keys, "properties(n) AS p"):
+            found[place] = dict(row["p"])
+        return found
+
+    def read_labels(self, shape: NodeShape, keys: Sequence[Key]) -> list[frozenset[str]]:
+        """The labels of the node of each key, none where there is no node."""
+        found: list[frozenset[str]] = [frozenset()] * len(keys)
+        for place, row in self._found(shape, keys, "labels(n) AS labels"):
+            found[place] = frozenset(row["labels"])
+        return found
+
+    def read_relationships(
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+    ) -> list[list[dict[str, Any]]]:
+        """For each start key, end key and own key: the properties of the relationships there."""
+        found = self._relationships_of(shape, keys)
+        return [[properties for _, properties in some] for some in found]
+
+    def node_images(
+        self, shape: NodeShape, keys: Sequence[Key], run: str | None = None
+    ) -> list[NodeImage | None]:
+        """The node of each key as it is, None where there is none.
+
+        Where several have the key: the one of `run`, else one of any run, else any.
+        """
+        found: dict[int, dict[int, NodeImage]] = defaultdict(dict)
+        returned = "id(n) AS id, labels(n) AS labels, properties(n) AS p"
+        for place, row in self._found(shape, keys, returned):
+            found[place][row["id"]] = NodeImage(tuple(sorted(row["labels"])), dict(row["p"]))
+        images: list[NodeImage | None] = [None] * len(keys)
+        for place, nodes in found.items():
+            runs = [(node, image.properties.get(RUN)) for node, image in sorted(nodes.items())]
+            images[place] = nodes[chosen(runs, run)]
+        return images
+
+    def relationship_images(
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey], run: str | None = None
+    ) -> list[RelationshipImage | None]:
+        """The relationship of each key as it is, None where there is none; see `node_images`."""
+        images: list[RelationshipImage | None] = []
+        for some in self._relationships_of(shape, keys):
+            runs = [(place, own.get(RUN)) for place, (_, own) in enumerate(some)]
+            images.append(RelationshipImage(some[chosen(runs, run)][1]) if some else None)
+        return images
+
+    def node_keys(
+        self, shape: NodeShape, run: str, steps: Sequence[int]
+    ) -> list[tuple[int, Key]]:
+        """The step and the key of every node of a shape that a run wrote in some steps (a scan)."""
+        if not steps:
+            return []
+        statement = (
+            f"MATCH {node_pattern('n', shape)} WHERE {_OF_RUN} AND {_in_steps('n')} "
+            f"RETURN {gql.member('n', STEP)} AS step, {gql.returned('n', shape.key, 'k')}"
+        )
+        wanted, size = set(steps), len(shape.key)
+        rows = self._execute(statement, _bounds(run, steps))
+        return [(r["step"], _values(r, "k", size)) for r in rows if r["step"] in wanted]
+
+    def relationship_keys(
+        self, shape: RelationshipShape, run: str, steps: Sequence[int]
+    ) -> list[tuple[int, RelationshipKey]]:
+        """The step and the key of every relationship that a run wrote in some steps (a scan)."""
+        if not steps:
+            return []
+        lists = [
+            (variable, names, prefix)
+            for variable, names, prefix in (
+                ("a", shape.start.key, "a"),
+                ("b", shape.end.key, "b"),
+                ("r", shape.key, "o"),
+            )
+            if names
+        ]
+        returned = ", ".join(gql.returned(*some) for some in lists)
+        statement = (
+            f"MATCH {relationship_pattern(shape)} "
+            f"WHERE {gql.member('r', RUN)} = $run AND {_in_steps('r')} "
+            f"RETURN {gql.member('r', STEP)} AS step, {returned}"
+        )
+        wanted = set(steps)
+        rows = self._execute(statement, _bounds(run, steps))
+        return [(r["step"], _relationship_key(shape, r)) for r in rows if r["step"] in wanted]
+
+    # -- everything of a shape ----------------------------------------------------------------------
+
+    def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that some node of the shape has (a scan)."""
+        mark = gql.member("n", FINGERPRINT)
+        statement = (
+            f"MATCH {node_pattern('n', shape)} WHERE {mark} IN $marks RETURN DISTINCT {mark} AS m"
+        )
+        found = self.query_with(statement, {"marks": list(set(fingerprints))})
+        return {row["m"] for row in found}
+
+    def read_marked(
+        self, shape: NodeShape, fingerprints: Sequence[int], limit: int
+    ) -> list[dict[str, Any]]:
+        """The properties of nodes with one of the fingerprints, at most `limit` (a scan)."""
+        statement = (
+            f"MATCH {node_pattern('n', shape)} WHERE {gql.member('n', FINGERPRINT)} IN $marks "
+            f"RETURN properties(n) AS p LIMIT {limit}"
+        )
+        found = self.query_with(statement, {"marks": list(set(fingerprints))})
+        return [dict(row["p"]) for row in found]
+
+    def scan_nodes(
+        self, shape: NodeShape, names: Sequence[str], rows: int
+    ) -> Iterator[list[tuple[Key, Row]]]:
+        """The key and some properties of every node that a run wrote, in lists of about `rows`."""
+        returned = ", ".join(
+            gql.returned("n", some, prefix) for some, prefix in ((shape.key, "k"), (names, "v"))
+            if some
+        )
+        key, values = len(shape.key), len(names)
+        collected: list[tuple[Key, Row]] = []
+        for page in self._node_pages(node_pattern("n", shape), _STAMPED, returned, rows):
+            collected += [(_values(r, "k", key), _values(r, "v", values)) for r in page]
+            if len(collected) >= rows:
+                yield collected
+                collected = []
+        if collected:
+            yield collected
+
+    def scan_relationships(
+        self, shape: RelationshipShape, names: Sequence[str], rows: int
+    ) -> Iterator[list[tuple[RelationshipKey, Row]]]:
+        """The key and some properties of every relationship that a run wrote, in lists."""
+        collected: list[tuple[Ends, dict[str, Any]]] = []
+        for edge in self._edges(f"MATCH {relationship_pattern(shape)}", shape.type):
+            own = edge.properties()
+            if own.get(RUN) is None:
+                continue
+            collected.append(((edge.source_id, edge.target_id), own))
+            if len(collected) >= rows:
+                if some := self._keyed_edges(shape, names, collected):
+                    yield some
+                collected = []
+        if some := self._keyed_edges(shape, names, collected):
+            yield some
+
+    def _keyed_edges(
+        self,
+        shape: RelationshipShape,
+        names: Sequence[str],
+        edges: Sequence[tuple[Ends, dict[str, Any]]],
+    ) -> list[tuple[RelationshipKey, Row]]:
+        """The relationships with the keys of their ends; those between other labels are left out."""
+        starts = self._keys_of(shape.start, {ends[0] for ends, _ in edges})
+        ends_ = self._keys_of(shape.end, {ends[1] for ends, _ in edges})
+        return [
+            (
+                (starts[start], ends_[end], tuple(own.get(name) for name in shape.key)),
+                tuple(own.get(name) for name in names),
+            )
+            for (start, end), own in edges
+            if start in starts and end in ends_
+        ]
+
+    def _keys_of(self, shape: NodeShape, ids: set[int]) -> dict[int, Key]:
+        """The keys of those nodes that are of the shape, by id."""
+        statement = (
+            f"UNWIND $ids AS x MATCH {node_pattern('n', shape)} WHERE id(n) = x "
+            f"RETURN x, {gql.returned('n', shape.key, 'k')}"
+        )
+        wanted, found = list(ids), {}
+        for begin in range(0, len(wanted), PARAMETER_ROWS):
+            for row in self._execute(statement, {"ids": wanted[begin : begin + PARAMETER_ROWS]}):
+                found[row["x"]] = _values(row, "k", len(shape.key))
+        return found
+
+    def _relationships_of(
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+    ) -> list[list[tuple[int, dict[str, Any]]]]:
+        """The ids and properties of the relationships of each key."""
+        starts = self._node_ids(shape.start, [start for start, _, _ in keys])
+        ends = self._node_ids(shape.end, [end for _, end, _ in keys])
+        identities = [
+            None if a is None or b is None else (a, b, *comparable(own))
+            for a, b, (_, _, own) in zip(starts, ends, keys, strict=True)
+        ]
+        found = self._between(shape, {identity for identity in identities if identity})
+        return [found.get(identity, []) if identity else [] for identity in identities]
+
+    def _between(
+        self, shape: RelationshipShape, identities: set[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], list[tuple[int, dict[str, Any]]]]:
+        """The relationships of each identity: start's id, end's id, and the own key.
+
+        They are looked for from the side that has more nodes, so that the relationships of a hub
+        are not gone through again and again.
+        """
+        pairs = {(identity[0], identity[1]) for identity in identities}
+        starts, ends = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+        outward = len(starts) >= len(ends)
+        found: dict[tuple[Any, ...], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+        for node in starts if outward else ends:
+            direction = "out" if outward else "in"
+            for other, edge_id in self._graph.get_node_edges(node, direction, [shape.type]):
+                pair = (node, other) if outward else (other, node)
+                edge = self._graph.get_edge(edge_id) if pair in pairs else None
+                if edge is None:
+                    continue
+                own = edge.properties()
+                identity = (*pair, *comparable(own.get(name) for name in shape.key))
+                if identity in identities:
+                    found[identity].append((edge_id, own))
+        return found
+
+    def _node_pages(
+        self, pattern: str, where: str, returned: str, rows: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        """What `returned` gives of every node `n` of a pattern and condition, by ranges of ids."""
+        first, last, _ = self._span(f"MATCH {pattern} WHERE {where}", "n", {})
+        statement = (
+            f"UNWIND range($first, $last) AS x MATCH {pattern} WHERE id(n) = x AND {where} "
+            f"RETURN {returned}"
+        )
+        for low in range(first, last + 1, rows):
+            high = min(low + rows - 1, last)
+            yield self.query_with(statement, {"first": low, "last": high})
+
+
+def after(variable: str, step: int) -> str:
+    """The condition that a run wrote it after a step; after step 0 is all that it wrote."""
+    condition = f"{gql.member(variable, RUN)} = $run"
+    return f"{condition} AND {gql.member(variable, STEP)} > $step" if step > 0 else condition
+
+
+def _in_steps(variable: str) -> str:
+    step = gql.member(variable, STEP)
+    return f"{step} >= $first AND {step} <= $last"
+
+
+def _bounds(run: str, steps: Sequence[int]) -> dict[str, Any]:
+    return {"run": run, "first": min(steps), "last": max(steps)}
+
+
+def _values(row: Any, prefix: str, size: int) -> tuple[Any, ...]:
+    return tuple([row[f"{prefix}{n}"] for n in range(size)])
+
+
+def _relationship_key(shape: RelationshipShape, row: Any) -> RelationshipKey:
+    return (
+        _values(row, "a", len(shape.start.key)),
+        _values(row, "b", len(shape.end.key)),
+        _values(row, "o", len(shape.key)),
+    )

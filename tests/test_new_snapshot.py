@@ -1,0 +1,226 @@
+"""The snapshot is lost and rows have changed since: in the end the graph is what the last one shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from geode_tui.mapping.file import save
+from geode_tui.mapping.infer import infer
+from geode_tui.migration import postgres_origin
+from geode_tui.migration.chunks import Chunk, Chunks, ChunkResult
+from geode_tui.migration.engine import Engine
+from geode_tui.migration.journal import Journal
+from geode_tui.migration.runner import Runner, RunRequest
+from tests.conftest import MakeDatabase, run_now
+from tests.independent_comparison import compare
+from tests.migrate import read_catalog
+
+# Keys of several kinds; an optional and a self reference, one without a key behind it that was
+# checked, n:m, a label by value, no key; a reference to a column that is not the table's key.
+SHOP = """
+CREATE TABLE city (id int PRIMARY KEY, code text NOT NULL UNIQUE, name text);
+CREATE TABLE person (id int PRIMARY KEY, name text, city text REFERENCES city (code) ON UPDATE CASCADE
+  ON DELETE SET NULL, boss int);
+CREATE TABLE visit (person int NOT NULL REFERENCES person ON UPDATE CASCADE ON DELETE CASCADE,
+  city int NOT NULL REFERENCES city ON DELETE CASCADE, day date, note text, PRIMARY KEY (person, city, day));
+CREATE TABLE word (key text PRIMARY KEY, person int REFERENCES person ON UPDATE CASCADE
+  ON DELETE SET NULL);
+CREATE TABLE log (at int, what text);
+INSERT INTO city SELECT n, 'c' || n, 'city ' || n FROM generate_series(1, 60) n;
+INSERT INTO person SELECT n, 'person ' || n, CASE WHEN n % 3 > 0 THEN 'c' || n % 40 + 1 END, n / 2
+  FROM generate_series(1, 400) n;
+ALTER TABLE person ADD FOREIGN KEY (boss) REFERENCES person ON UPDATE CASCADE ON DELETE SET NULL
+  NOT VALID;
+INSERT INTO visit SELECT n, n % 40 + 1, date '2024-01-01' + n % 7, 'n' || n
+  FROM generate_series(1, 300) n;
+INSERT INTO word SELECT md5(n::text), n % 400 + 1 FROM generate_series(1, 300) n;
+INSERT INTO log SELECT n % 50, 'event' FROM generate_series(1, 200) n;
+ANALYZE;
+"""
+CHANGES = {
+    "rows are added": """
+        INSERT INTO city VALUES (0, 'c0', 'new'), (1000, 'c1000', 'new');
+        INSERT INTO person VALUES (0, 'nobody', 'c0', NULL), (5000, 'new', 'c1000', 1);
+        INSERT INTO visit VALUES (0, 0, '2025-01-01', 'x'), (5000, 1, '2025-01-01', 'y');
+        INSERT INTO word VALUES ('', 0), ('zzz', 5000); INSERT INTO log VALUES (99, 'late')""",
+    "rows are changed": """
+        UPDATE person SET name = name || ' *' WHERE id % 7 = 0;
+        UPDATE visit SET note = NULL WHERE person % 11 = 0;
+        UPDATE log SET what = 'other' WHERE at = 3""",
+    "rows are removed": """
+        DELETE FROM person WHERE id % 13 = 0; DELETE FROM log WHERE at % 5 = 0;
+        DELETE FROM city WHERE id > 50""",
+    "references are moved": """
+        UPDATE person SET city = 'c50', boss = 1 WHERE id % 5 = 0;
+        UPDATE person SET city = NULL WHERE id % 17 = 0;
+        UPDATE word SET person = 7 WHERE person % 3 = 0""",
+    "keys are changed": """
+        UPDATE person SET id = id + 3000 WHERE id % 19 = 0;
+        UPDATE city SET code = 'd' || id WHERE id BETWEEN 45 AND 60;
+        UPDATE word SET key = reverse(key) WHERE key < '8'""",
+    "keys are exchanged": """
+        UPDATE word SET key = 'x' || key; ALTER TABLE city DROP CONSTRAINT city_code_key CASCADE;
+        UPDATE city SET code = 'c' || (61 - id);
+        ALTER TABLE city ADD CONSTRAINT city_code_key UNIQUE (code);
+        ALTER TABLE person ADD FOREIGN KEY (city) REFERENCES city (code)""",
+    "an end comes that was missing": """
+        INSERT INTO person SELECT 0, 'the boss of all', NULL, NULL""",
+    "everything is removed": "TRUNCATE city, person, visit, word, log",
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_origin, "CHUNK_ROWS", 50)
+
+
+@pytest.fixture
+def dsn(make_database: MakeDatabase) -> Iterator[str]:
+    """A shop of which a run is to be interrupted."""
+    return make_database(SHOP)  # type: ignore[return-value]
+
+
+def _execute(dsn: str, statement: str) -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    run_now(work())
+
+
+def _begin(dsn: str, folder: Path, chunks: int) -> Runner:
+    """A run that stops after some chunks."""
+    mapping = infer(read_catalog(dsn))
+    save(mapping, folder / "mapping.yaml")
+    request = RunRequest(dsn, str(folder / "graph.grafeo"), mapping)
+    runner = Runner(request, journal=folder / "journal.sqlite3")
+    finish, left = Chunks.finish, [chunks]
+
+    def counting(self: Chunks, run: int, chunk: Chunk, result: ChunkResult) -> None:
+        finish(self, run, chunk, result)
+        left[0] -= 1
+        if left[0] <= 0:
+            runner.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chunks, "finish", counting)
+        runner.start()
+        runner.join()
+    return runner
+
+
+def _resume(folder: Path) -> Runner:
+    runner = Runner(resume=1, journal=folder / "journal.sqlite3")
+    runner.start()
+    runner.join()
+    return runner
+
+
+def _assert_whole(dsn: str, folder: Path, runner: Runner) -> None:
+    assert runner.error is None, runner.error
+    assert runner.ledger is not None
+    wrong = [(entry.id, entry.verdict) for entry in runner.ledger.entries if not entry.balanced]
+    assert wrong == []
+    found = run_now(compare(dsn, folder / "graph.grafeo", None, folder / "mapping.yaml"))
+    assert found.equal, found.verdict
+    journal = Journal(folder / "journal.sqlite3")
+    assert journal.audit.broken_at() is None
+    journal.close()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_resumed_after_changes_ends_as_the_source_is_now(
+    change: str, dsn: str, tmp_path: Path
+) -> None:
+    """Nearly all was copied when it stopped; what was copied is brought up to date."""
+    _begin(dsn, tmp_path, 36)
+    _execute(dsn, CHANGES[change])
+    _assert_whole(dsn, tmp_path, _resume(tmp_path))
+
+
+def test_changes_between_many_stops_are_all_found(dsn: str, tmp_path: Path) -> None:
+    """Early and late, each change before the next resume."""
+    _begin(dsn, tmp_path, 3)
+    for change in ("rows are added", "references are moved", "rows are changed"):
+        _execute(dsn, CHANGES[change])
+        runner = _resume_for(tmp_path, 8)
+    _execute(dsn, CHANGES["rows are removed"])
+    runner = _resume(tmp_path)
+    _assert_whole(dsn, tmp_path, runner)
+
+
+def _resume_for(folder: Path, chunks: int) -> Runner:
+    runner = Runner(resume=1, journal=folder / "journal.sqlite3")
+    finish, left = Chunks.finish, [chunks]
+
+    def counting(self: Chunks, run: int, chunk: Chunk, result: ChunkResult) -> None:
+        finish(self, run, chunk, result)
+        left[0] -= 1
+        if left[0] <= 0:
+            runner.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chunks, "finish", counting)
+        runner.start()
+        runner.join()
+    return runner
+
+
+@pytest.mark.parametrize("place", ["begin_again", "finish_again", "confirm"])
+@pytest.mark.parametrize("after", [0, 3])
+def test_bringing_up_to_date_can_be_interrupted(
+    place: str, after: int, dsn: str, tmp_path: Path
+) -> None:
+    """It breaks before a chunk or after one: the next resume ends it."""
+    _begin(dsn, tmp_path, 36)
+    for change in ("rows are added", "keys are changed", "rows are removed"):
+        _execute(dsn, CHANGES[change])
+    function, left = getattr(Chunks, place), [after]
+
+    def breaking(*arguments: object) -> object:
+        left[0] -= 1
+        if left[0] == -1:
+            raise RuntimeError("the machine is gone")
+        return function(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chunks, place, breaking)
+        broken = _resume(tmp_path)
+    assert broken.error is not None
+    _assert_whole(dsn, tmp_path, _resume(tmp_path))
+
+
+def test_the_snapshot_is_lost_while_the_ledger_is_taken(dsn: str, tmp_path: Path) -> None:
+    """The run takes a new one, leads the graph to it, and takes the ledger again."""
+    ledger, done = Engine._ledger, []
+
+    async def losing(self: Engine, *arguments: object) -> object:
+        if not done:
+            done.append(True)
+            _execute(dsn, _TERMINATE)
+            _execute(dsn, CHANGES["rows are added"])
+        return await ledger(self, *arguments)  # type: ignore[arg-type]
+
+    mapping = infer(read_catalog(dsn))
+    save(mapping, tmp_path / "mapping.yaml")
+    request = RunRequest(dsn, str(tmp_path / "graph.grafeo"), mapping)
+    runner = Runner(request, journal=tmp_path / "journal.sqlite3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "_ledger", losing)
+        runner.start()
+        runner.join()
+    assert done
+    _assert_whole(dsn, tmp_path, runner)
+
+
+_TERMINATE = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'geode-tui'
+"""
