@@ -70,8 +70,8 @@ _CHANGES = (
     "DELETE FROM person WHERE id / 10 % 41 = {r} % 41",
     "DELETE FROM person",
     "INSERT INTO item SELECT gen_random_uuid(), 1.5, NULL, code FROM town WHERE length(code) < 6",
-    "UPDATE item SET price = price + 1, tags = tags || 'c' WHERE get_byte(uuid_send(id), 0) % 31"
-    " = {r} % 31",
+    "UPDATE item SET price = price + 1, tags = tags || ARRAY['c']"
+    " WHERE get_byte(uuid_send(id), 0) % 31 = {r} % 31",
     "UPDATE item SET id = md5(id::text)::uuid WHERE get_byte(uuid_send(id), 1) % 61 = {r} % 61",
     "DELETE FROM item WHERE get_byte(uuid_send(id), 2) % 31 = {r} % 31",
     "UPDATE town SET code = code || 'x' WHERE name = 'Town ' || {r} % 40",

@@ -6,7 +6,8 @@ sessions, the disk of the graph or of the journal is full. In most trials rows c
 run goes on, in some it is killed once more. Then it is resumed until it ends, and every row and
 every node are compared by tests/independent_comparison.py, which shares no code with the product.
 
-SEED=n repeats the trials of a seed, FIRST=n begins with trial n, LANES=n runs n side by side.
+SEED=n repeats the trials of a seed, FIRST=n begins with trial n, LANES=n runs n side by side,
+KEEP=folder keeps the journal and the graph of the trials that did not survive.
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ class Lane:
             trial = _Trial(self, number, kind, random.Random(f"{self._seed}/{number}/{attempt}"))
             try:
                 why = trial.run()
+                if why and (kept := os.environ.get("KEEP")):
+                    shutil.copytree(trial.folder, Path(kept) / f"trial-{number}-{attempt}")
             finally:
                 trial.clear()
             if why is not None:

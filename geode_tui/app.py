@@ -220,8 +220,12 @@ class GeodeApp(WorkspaceApp):
         await self._to_mode(mode)
 
     async def _to_mode(self, mode: str) -> None:
-        if isinstance(self.screen, GeodeScreen | CommandPalette):
-            await self.switch_mode(mode)
+        if not isinstance(self.screen, GeodeScreen | CommandPalette):
+            return
+        if mode == self.current_mode:  # from what was opened over it, back to the screen itself
+            while len(self.screen_stack) > 1 and isinstance(self.screen, GeodeScreen):
+                await self.pop_screen()
+        await self.switch_mode(mode)
 
     def action_help(self) -> None:
         """Show the help panel, or hide it."""

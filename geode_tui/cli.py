@@ -211,10 +211,21 @@ def build_parser() -> argparse.ArgumentParser:
     letters.add_argument("--offset", type=_count, default=0, metavar="N", help="pass over N")
     _json(letters)
 
-    schema = _verb(verbs, "schema", "compare two mappings, and their graphs", _schema)
-    schema.add_argument("action", choices=("diff",), help="what differs, and the steps between")
-    schema.add_argument("old", metavar="OLD", help="the mapping of the graph that is there")
-    schema.add_argument("new", metavar="NEW", help="the mapping that it should have")
+    schema = _verb(verbs, "schema", "which mapping a graph holds, and lead it to another", _schema)
+    schema.add_argument("action", choices=("status", "diff", "apply"), help="what to do")
+    schema.add_argument("files", nargs="*", metavar="OLD NEW", help="diff: the two mappings")
+    _source(schema)
+    _target(schema, required=False)
+    schema.add_argument("--mapping", metavar="FILE", help="the mapping that the graph should have")
+    schema.add_argument(
+        "--from", dest="from_", metavar="FILE", help="the mapping that it has, if it says none"
+    )
+    schema.add_argument("--description", metavar="TEXT", default="", help="of the new version")
+    schema.add_argument("--batch-size", type=_positive, metavar="N", help="rows a transaction")
+    schema.add_argument(
+        "--parallel", type=_positive, default=2, metavar="N", help="sessions on the source (2)"
+    )
+    schema.add_argument("--yes", action="store_true", help="do not ask for the target's name")
     _json(schema)
 
     export = _verb(verbs, "export", "write the mapped graph to files", _export)
@@ -282,8 +293,10 @@ def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schema", action="append", metavar="S", help="only this schema (repeat)")
 
 
-def _target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", required=True, metavar="T", help="FILE.grafeo, or a profile")
+def _target(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument(
+        "--target", required=required, metavar="T", help="FILE.grafeo, or a profile"
+    )
     parser.add_argument("--graph", metavar="G", help="a named graph in it")
 
 

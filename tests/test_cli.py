@@ -672,6 +672,7 @@ def test_each_positional_is_documented() -> None:
         "pause",
         "query",
         "resume",
+        "rollback",
         "runs",
         "schema",
         "status",

@@ -217,6 +217,14 @@ async def test_the_sqlstate_tells_the_class(source: Source, raised: str, kind: t
     await session.close()
 
 
+@pytest.mark.parametrize("state", ["57P01", "57P02", "57P05", "25P03", "40001"])
+def test_an_error_that_ended_the_session_is_a_lost_one(state: str) -> None:
+    """FATAL, as the server says in any language; its SQLSTATE is told."""
+    fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": "ending"}
+    error = read_error(asyncpg.PostgresError.new(fields))
+    assert (type(error), error.why) == (LostError, f"{state}: ending")
+
+
 async def test_values_that_cannot_be_computed_are_not_tried_again(source: Source) -> None:
     """A row's error stays one, though its SQLSTATE is next to a snapshot's."""
     error = await _fails(None, lambda: source._read("SELECT 'x'::int"))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +13,22 @@ import pytest
 from textual.widgets import Log
 
 from geode_tui.mapping import edits
-from geode_tui.migration.events import EntityProgress, PhaseProgress, RunSnapshot
+from geode_tui.migration.audit import AuditEntry
+from geode_tui.migration.events import EntityProgress, RunSnapshot
+from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner
-from geode_tui.screens.dead_letters import DeadLettersDialog
-from geode_tui.screens.dialogs import ConfirmDialog, ErrorDialog, TextDialog
-from geode_tui.screens.run import phases_text, totals_text
+from geode_tui.migration.workspace import Workspace
+from geode_tui.screens.dead_letters import DeadLettersScreen
+from geode_tui.screens.dialogs import ConfirmDialog, ErrorDialog, PromptDialog, TextDialog
+from geode_tui.screens.entity_detail import EntityDialog
+from geode_tui.screens.run_knobs import name_check, number_check, number_of
 from geode_tui.widgets.entity_table import EntityTable, rows_text, state_text
-from geode_tui.widgets.throughput import bars
+from geode_tui.widgets.panes import Panes
+from geode_tui.widgets.run_text import phases_text, totals_text
+from geode_tui.widgets.throughput import Sample, columns, drawn
 from tests.conftest import MakeDatabase
-from tests.sitting import HOSTILE, NARROW, NORMAL, TINY, Sitting, sitting
+from tests.journaled import going, journal_run, tell
+from tests.sitting import HOSTILE, NARROW, NORMAL, PATIENCE, TINY, Sitting, sitting
 
 BIG = """
 CREATE TABLE people (id int PRIMARY KEY, name text);
@@ -117,6 +128,190 @@ async def test_production_starts_only_when_its_name_is_typed(
         assert await ended(sit) == "done"
 
 
+# The knobs
+
+
+def trail(number: int, what: str) -> list[AuditEntry]:
+    """The entries of a run's audit trail about this."""
+    with closing(Journal()) as journal:
+        return [entry for entry in journal.audit.entries(number) if entry.what == what]
+
+
+async def test_a_run_is_paused_and_steered_from_the_screen(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Every knob is shown as turned by the run itself; the audit trail says who turned it."""
+    async with sitting("run", tmp_path, make_database(BIG)) as sit:
+        await start(sit)
+        runner = sit.workspace.runner
+        assert runner is not None
+        await sit.until(lambda: runner.snapshot().rows_written > 0, "the first rows")
+        await sit.press("space")
+        await sit.sees("! paused by ", "A … waits: paused")
+        await sit.press("plus")
+        await sit.sees("workers 3 (begun with 2)")
+        await sit.press("minus", "minus")
+        await sit.sees("workers 1 (begun with 2)")
+        await sit.press("t")
+        await sit.until(lambda: isinstance(sit.app.screen, PromptDialog), "the question")
+        await sit.write("1.5k")
+        await sit.press("enter")
+        await sit.sees("rows a second 1,500")
+        await sit.press("b")
+        await sit.until(lambda: isinstance(sit.app.screen, PromptDialog), "the question")
+        await sit.write("70")
+        await sit.press("enter")
+        await sit.sees("batch 70 rows, fixed")
+        rows = runner.snapshot().rows_written
+        await sit.press("space")
+        await sit.until(lambda: runner.snapshot().rows_written > rows, "more rows")
+        await sit.sees("! throttled to 1,500 rows/s by ")
+        turned = [json.loads(entry.after) for entry in trail(1, "knobs")]
+        assert [next(iter(change.items())) for change in turned] == [
+            ("paused", True),
+            ("parallel", 3),
+            ("parallel", 2),
+            ("parallel", 1),
+            ("rows_per_second", 1_500),
+            ("batch_rows", 70),
+            ("paused", False),
+        ]
+
+
+async def test_a_checkpoint_is_taken_by_name_and_the_run_stops_on_request(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """p takes one as soon as no chunk is in flight; a name that is taken is refused."""
+    async with sitting("run", tmp_path, make_database(BIG), size=NARROW) as sit:
+        await start(sit)
+        runner = sit.workspace.runner
+        assert runner is not None
+        await sit.until(lambda: runner.snapshot().rows_written > 0, "the first rows")
+        await sit.press("p")
+        await sit.until(lambda: isinstance(sit.app.screen, PromptDialog), "the question")
+        await sit.write("backfill")
+        await sit.sees("backfill is a name that runs give themselves")
+        await sit.write("half [/way]")
+        await sit.press("enter")
+        await sit.until(lambda: trail(1, "checkpoint")[-1].after.count("half"), "the checkpoint")
+        await sit.press("s")
+        await sit.until(lambda: isinstance(sit.app.screen, ConfirmDialog), "the question")
+        await sit.press("tab", "enter")
+        assert await ended(sit) in ("stopped", "done")
+        with closing(Journal()) as journal:
+            names = [checkpoint.name for checkpoint in journal.checkpoints.of(1)]
+        assert "half [/way]" in names
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("", None), (" 5,000 ", 5_000), ("20k", 20_000), ("1.5 M", 1_500_000), ("7", 7)],
+)
+def test_a_number_is_read_as_people_write_it(text: str, number: int | None) -> None:
+    """Thousands separated or with a unit; nothing at all is no limit."""
+    assert number_of(text) == number
+
+
+def test_what_is_no_number_or_no_name_is_said_at_once() -> None:
+    """The dialog stays until it is right."""
+    check = number_check(1, 1_000)
+    assert check("fast") == check("-5") == "a number, such as 5000 or 20k"
+    assert check("0") == "at least 1"
+    assert check("2k") == "at most 1,000"
+    assert not check("")
+    assert name_check(["mine"])("mine") == "there is a checkpoint mine already"
+    assert name_check([])("  ") == "a checkpoint has a name"
+    assert name_check([])("a\nb") == "a name has no control characters"
+    assert "give themselves" in name_check([])("wave people")
+
+
+# Runs of other processes
+
+
+async def test_a_run_of_another_process_is_watched_and_steered(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """w opens what another terminal drives; its knobs work, and leaving it does not stop it."""
+    other = Workspace(target_place=str(tmp_path / "x.grafeo"), mapping_path=tmp_path / "x.yaml")
+    await other.connect(make_database(BIG))
+    runner = other.start_run()
+    try:
+        async with sitting("run", tmp_path) as sit:
+            await sit.until(lambda: runner.snapshot().rows_written > 0, "the first rows")
+            await sit.press("2", "4")
+            await sit.sees("watch run 1, which goes in another process")
+            await sit.press("w")
+            await sit.sees("in another process: ", "▶ backfill", "Person ▶ writing")
+            await sit.press("space")
+            await sit.sees("! paused by ")
+            await sit.press("c")
+            assert sit.app.clipboard == "geode-tui status 1 --follow"
+            await sit.press("escape")
+            await sit.sees("6 History", "▶ running")
+            assert not runner.finished
+            await sit.press("enter")
+            await sit.sees("in another process: ", "! paused by ")
+            await sit.press("s")
+            await sit.until(lambda: isinstance(sit.app.screen, ConfirmDialog), "the question")
+            await sit.press("tab", "enter")
+            await sit.until(lambda: runner.finished, "its end")
+            await sit.sees("stopped, reopened: ", "■ backfill", "R resume")
+    finally:
+        runner.stop()
+        await asyncio.to_thread(runner.join, PATIENCE)
+        await other.close()
+
+
+async def test_a_process_that_says_nothing_is_told(tmp_path: Path) -> None:
+    """Counters that are old are shown with their age, not as those of now."""
+    with closing(Journal()) as journal:
+        number = journal_run(journal, "running")
+        with journal.locks.hold(f"run-{number}", "", ""):
+            told = going(progress(rows_written=400), run=number, workers=("A: writing Order 3",))
+            tell(journal, number, told, time.time())
+            async with sitting("run", tmp_path) as sit:
+                sit.app.show_in("run", str(number))
+                await sit.sees("400 of ±1.0 k", "A ▶ writing Order 3")
+                assert "no word for" not in sit.text
+                tell(journal, number, told, time.time() - 75)
+                await sit.sees("! no word for 1:1", "from the process that drives it")
+
+
+async def test_a_run_that_was_killed_is_not_shown_as_going(tmp_path: Path) -> None:
+    """Only what is journaled is sure after a kill: what was told last is not."""
+    with closing(Journal()) as journal:
+        number = journal_run(journal, "running")
+        tell(journal, number, going(progress(rows_written=999_999), run=number), time.time())
+    async with sitting("run", tmp_path) as sit:
+        sit.app.show_in("run", str(number))
+        await sit.sees("stopped, reopened", "its process ended without a word", "5,998")
+        assert "999,999" not in sit.text
+        await sit.press("space", "plus", "t", "p")
+        assert not isinstance(sit.app.screen, PromptDialog)
+
+
+async def test_a_run_that_is_not_there_is_told_without_a_trace(tmp_path: Path) -> None:
+    """A number that the journal does not know."""
+    async with sitting("run", tmp_path, size=NARROW) as sit:
+        sit.app.show_in("run", "77")
+        await sit.sees("run 77 ✗ no run 77")
+
+
+async def test_at_80_columns_every_pane_is_a_tab_away(tmp_path: Path) -> None:
+    """Tab goes around entities, rows a second, workers, pace and log."""
+    with closing(Journal()) as journal:
+        number = journal_run(journal)
+    async with sitting("run", tmp_path, size=NARROW) as sit:
+        sit.app.show_in("run", str(number))
+        await sit.sees("entities │ rows a second │ workers │ pace │ log", "✓ done")
+        for shown in ("peak 1.8 k/s", "none at work", "dead letters no limit", "run 1 begins"):
+            await sit.press("tab")
+            await sit.sees(shown)
+        await sit.press("tab")
+        panes = sit.app.screen.query_one(Panes)
+        assert panes.shown is panes.panes[0]
+
+
 @pytest.mark.slow
 async def test_a_run_stops_safely_and_is_resumed_to_the_end(
     make_database: MakeDatabase, tmp_path: Path
@@ -144,20 +339,22 @@ async def test_a_run_stops_safely_and_is_resumed_to_the_end(
 async def test_every_row_that_was_refused_is_listed_with_its_reason(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:
-    """d lists the dead letters; enter shows one with its values."""
+    """d lists the dead letters; enter shows one with its values, esc goes back to the run."""
     async with sitting("run", tmp_path, make_database(HOSTILE), size=NARROW) as sit:
         await start(sit)
         assert await ended(sit) == "done"
         assert entities(sit)["Foo"].dead == 1
         await sit.press("d")
-        await sit.until(lambda: isinstance(sit.app.screen, DeadLettersDialog), "the list")
+        await sit.until(lambda: isinstance(sit.app.screen, DeadLettersScreen), "the list")
         await sit.sees("1 dead letter", "[/bar]=2", "value")
         await sit.press("enter")
         await sit.sees("a dead letter", "NaN", "values")
         assert "\u202e" not in sit.text
+        await sit.press("escape", "escape")
+        await sit.sees("✓ verify", "entities")
 
 
-async def test_an_entity_shows_its_select_its_counts_and_its_dead_letters(
+async def test_an_entity_shows_its_chunks_its_statements_and_its_dead_letters(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:
     """Enter on a line of the table tells all of it."""
@@ -168,11 +365,13 @@ async def test_an_entity_shows_its_select_its_counts_and_its_dead_letters(
         while table.entity is None or table.entity.id != "Foo":
             await sit.press("down")
         await sit.press("enter")
-        await sit.until(lambda: isinstance(sit.app.screen, TextDialog), "the details")
-        await sit.sees("1 dead letters, 0 orphans", "SELECT")
-        await sit.press("y")
-        assert "reason" in sit.app.clipboard
+        await sit.until(lambda: isinstance(sit.app.screen, EntityDialog), "the details")
+        await sit.sees("1 dead letter, 0 orphans", "1/1", "SELECT", "MERGE", "all rows")
+        await sit.press("tab", "tab", "y")
+        assert sit.app.clipboard.startswith("SELECT")
         assert '"[/foo]"' in sit.app.clipboard
+        await sit.press("d")
+        await sit.sees("Foo · 1 dead letter", "[/bar]=2")
 
 
 async def test_a_run_that_cannot_begin_says_why_and_what_next(
@@ -201,12 +400,14 @@ async def test_the_log_is_shown_alone_and_goes_back(
         await start(sit)
         await ended(sit)
         log = sit.app.screen.query_one(Log)
-        assert log.size.height <= 8
+        assert not log.is_on_screen
         await sit.press("l")
-        assert log.size.height > 12
+        await sit.sees("run 1 begins")
+        assert log.size.height > 18
         assert not sit.app.screen.query_one(EntityTable).is_on_screen
         await sit.press("escape")
-        assert log.size.height <= 8
+        assert sit.app.screen.query_one(EntityTable).is_on_screen
+        assert not log.is_on_screen
 
 
 async def test_without_source_or_target_the_screen_says_what_to_do_first(
@@ -228,26 +429,14 @@ def progress(**fields: object) -> EntityProgress:
     return replace(usual, **fields)  # type: ignore[arg-type]
 
 
-def snapshot(*parts: EntityProgress) -> RunSnapshot:
-    """A run in its backfill."""
-    phases = (
-        PhaseProgress("assess", "done", "", 0, 1),
-        PhaseProgress("prepare", "done", "", 1, 2),
-        PhaseProgress("backfill", "running", "", 2, None),
-        PhaseProgress("verify", "waiting"),
-    )
-    rows = sum(part.rows_written for part in parts)
-    return RunSnapshot(7, "running", "a", "b", phases, parts, rows, 0.0, 9.0, 4.0, ())
-
-
 def test_an_estimate_is_marked_and_never_claims_the_end() -> None:
     """More rows than estimated are not more than all of them."""
     over = progress(rows_written=1_200)
     assert rows_text(over) == "1,200 of ±1.0 k"
     assert rows_text(progress(rows_estimated=None)) == "0 of ?"
     assert rows_text(progress(rows_written=5, rows_estimated=9, estimate_exact=True)) == "5 of 9"
-    assert "▶ backfill 99 %" in phases_text(snapshot(over)).plain
-    assert "rows 1,200 of ±1.0 k" in totals_text(snapshot(over)).plain
+    assert "▶ backfill 99 %" in phases_text(going(over)).plain
+    assert "rows 1,200 of ±1.0 k" in totals_text(going(over)).plain
 
 
 def test_every_wait_and_failure_has_its_reason() -> None:
@@ -261,12 +450,26 @@ def test_every_wait_and_failure_has_its_reason() -> None:
 
 def test_the_throughput_line_has_the_newest_rate_at_the_right() -> None:
     """Old samples leave after ten minutes."""
-    samples = [(float(second), float(second)) for second in range(0, 1_200, 10)]
-    line = bars(samples, now=1_190.0, width=60)
-    assert len(line) == 60
-    assert line[-1] == "█"
-    assert line[0] in "▃▄▅"
-    assert bars([(0.0, 5.0)], now=1_000.0, width=10) == ""
+    samples = [Sample(float(second), float(second)) for second in range(0, 1_200, 10)]
+    found = columns(samples, since=600.0, until=1_200.0, width=60)
+    high, low = drawn(found, 2, top=1_190.0)
+    assert len(high) == len(low) == 60
+    assert high[-1] == low[-1] == "█"
+    assert high[0] == " "
+    assert low[0] == "█"
+    before = columns([Sample(0.0, 5.0)], since=600.0, until=1_200.0, width=10)
+    assert drawn(before, 1, top=5.0) == [" " * 10]
+
+
+def test_what_moves_at_all_has_a_mark_and_a_gap_has_none() -> None:
+    """A run that crawls is not one that stands; an hour without samples is not one at zero."""
+    samples = [Sample(0.0, 100_000.0), Sample(1.0, 1.0, slowed=True), Sample(60.0, 0.0)]
+    found = columns(samples, since=0.0, until=61.0, width=61)
+    line = drawn(found, 1, top=100_000.0)[0]
+    assert line[:2] == "█▁"
+    assert line[60] == " "
+    assert [bar.slowed for bar in found[:2]] == [False, True]
+    assert found[30].rate is None
 
 
 class ShownRunner(Runner):
@@ -295,7 +498,7 @@ async def test_hostile_states_fit_every_terminal(tmp_path: Path) -> None:
         for n in range(3_000)
     )
     async with sitting("run", tmp_path, size=TINY) as sit:
-        sit.workspace.runner = ShownRunner(snapshot(*parts))
+        sit.workspace.runner = ShownRunner(going(*parts))
         table = sit.app.screen.query_one(EntityTable)
         await sit.until(lambda: table.row_count == len(parts), "the entities")
         table.focus()

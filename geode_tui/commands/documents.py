@@ -40,7 +40,7 @@ def difference_document(difference: Difference) -> dict[str, Any]:
         "differs": bool(difference),
         "changes": [asdict(change) for change in changes(difference)],
         "steps": [
-            asdict(step) | {"reads": [str(table) for table in step.reads]}
+            _fields(step, "things", "names") | {"reads": [str(table) for table in step.reads]}
             for step in steps(difference)
         ],
     }

@@ -47,13 +47,19 @@ class _Admission:
     stop: asyncio.Event
     meter: Meter
     chunk: int
+    doing: Callable[[str], None]
 
     @property
     def batch_rows(self) -> int:
         return self.pace.batch_rows
 
     async def admit(self, rows: int) -> None:
+        reason = self.pace.reason
+        if reason:
+            self.doing(f"waits: {reason}")
         await self.pace.admit(rows, self.stop)
+        if reason:
+            self.doing(f"writing {self.meter.id} {self.chunk}")
 
     def wrote(self, written: BatchResult) -> None:
         self.pace.wrote(written.rows, written.seconds, written.bytes)
@@ -262,12 +268,11 @@ class Backfill:
             again = replace(chunk, repeated=chunk.repeated or attempts > 1)
             step = self.journal.chunks.start(self.record.number, again, self.snapshot)
             started = replace(again, step=step)
-            admission = _Admission(self.pace, self.stop, meter, chunk.number)
+            doing = functools.partial(self.progress.worker, name)
+            admission = _Admission(self.pace, self.stop, meter, chunk.number, doing)
             left = self._dead_left(meter)
             try:
-                return await worker.move(
-                    entity, started, admission, left, lambda text: self.progress.worker(name, text)
-                )
+                return await worker.move(entity, started, admission, left, doing)
             except GeodeTuiError as error:
                 meter.crash(chunk.number)
                 await self._judge(error)

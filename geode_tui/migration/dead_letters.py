@@ -151,11 +151,6 @@ class DeadLetters:
         )
         return [LetterCount(*row) for row in rows]
 
-    def is_complete(self, run: int, letter: DeadLetter) -> bool:
-        """Whether the letter's chunk is done; those of others go when it is begun again."""
-        sql = f"SELECT 1 FROM dead_letter WHERE run = ? AND id = ? AND {_COMPLETE}"
-        return self._store.one(sql, run, letter.id) is not None
-
     # -- to give up -----------------------------------------------------------------------------
 
     def skip(self, run: int, selection: Selection, reason: str, who: str = "") -> int:

@@ -15,7 +15,7 @@ from geode_tui.target.file_check import Checked
 from geode_tui.target.file_entity import FileEntity
 from geode_tui.target.file_reading import GraphFiles, open_graph_files
 from geode_tui.target.model import Target
-from geode_tui.validation.digest import fingerprint
+from geode_tui.validation.digest import fingerprints_of
 from geode_tui.validation.entity import Record
 from geode_tui.validation.file_ledger import take_file_ledger
 from geode_tui.validation.ledger import Ledger
@@ -85,7 +85,7 @@ class FileOrigin:
     async def open(self) -> None:
         """Open and check the files. Raises UsageError with the file, the line and the reason."""
         self._files = await asyncio.to_thread(open_graph_files, self._place)
-        self._checked = await asyncio.to_thread(self._files.check, fingerprint, self._progress)
+        self._checked = await asyncio.to_thread(self._files.check, fingerprints_of, self._progress)
 
     async def entities(self) -> Sequence[FileEntity]:
         """The entities of the files."""

@@ -170,7 +170,8 @@ class Journal:
                 ),
             )
             number = cast(int, cursor.lastrowid)
-            what = {"target": new.target, "graph": new.graph, "source": new.source}
+            what: dict[str, Any] = {"target": new.target, "graph": new.graph}
+            what |= {"source": new.source}
             what |= {"mapping": mapping_hash(new.mapping), "strategy": new.strategy}
             what |= {"waivers": [asdict(waiver) for waiver in new.mapping.waivers]}
             self.audit.add(number, f"{new.kind} begun", None, what)

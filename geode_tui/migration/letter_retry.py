@@ -24,16 +24,7 @@ from geode_tui.migration.origins import changed_fields, origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.source.dsn import check_dsn
 from geode_tui.target import open_target
-from geode_tui.target.keys import comparable
-from geode_tui.target.model import (
-    Key,
-    NodeBatch,
-    NodeShape,
-    Refused,
-    RelationshipBatch,
-    Target,
-    Written,
-)
+from geode_tui.target.model import NodeShape, Target
 from geode_tui.validation.entity import Entity, Record
 
 Tell = Callable[[str], None]
@@ -191,7 +182,8 @@ class _Retry:
         letters = [replace(letter, step=step) for letter in letters]
         chunk = Chunk(entity.id, letters[0].chunk, None, None, step)
         feed = _LetterFeed(self.origin, [letter.place or () for letter in letters])
-        move = ChunkMove(entity, chunk, _Unwritten(self.target), self.record.uid, _NoPace())
+        # Nothing of the step is there: a key that is taken is another row's, and stays that row's.
+        move = ChunkMove(entity, chunk, self.target, self.record.uid, _NoPace())
         moved = await move.run(feed, lambda text: None)
         refused = {feed.numbers[letter.place or ()]: letter for letter in moved.letters}
         found, who = set(feed.numbers.values()), whoami()
@@ -248,46 +240,6 @@ class _LetterFeed:
 
     async def close(self) -> None:
         """The session is the origin's."""
-
-
-@dataclass
-class _Unwritten:
-    """A target to which a row is written only where no node has its key."""
-
-    target: Target
-
-    def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
-        """Write nodes whose keys are free; the first of several with one key takes it."""
-        shape = batch.shape
-        places = [shape.properties.index(name) for name in shape.key]
-        keys = [tuple(row[place] for place in places) for row in batch.rows]
-        there = self.target.read_nodes(shape, keys)
-        free, taken = _free(keys, [node is not None for node in there])
-        written = Written(0)
-        if free:
-            by_value = [batch.by_value[n] for n in free] if batch.by_value else ()
-            some = replace(batch, rows=[batch.rows[n] for n in free], by_value=by_value)
-            written = self.target.write_nodes(some, repeated)
-        refused = [replace(r, position=free[r.position]) for r in written.refused]
-        reason = f"a {shape.label} node with this key is in the graph already"
-        refused += [Refused(n, "unique", reason) for n in taken]
-        return Written(written.rows, (), tuple(refused))
-
-    def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
-        """Write relationships; nothing of them is there."""
-        return self.target.write_relationships(batch, repeated)
-
-
-def _free(keys: Sequence[Key], taken: Sequence[bool]) -> tuple[list[int], list[int]]:
-    """The places of the keys that may be written, and of those that may not."""
-    free: list[int] = []
-    refused: list[int] = []
-    seen = set()
-    for place, (key, is_taken) in enumerate(zip(keys, taken, strict=True)):
-        known = comparable(key)
-        (refused if is_taken or known in seen else free).append(place)
-        seen.add(known)
-    return free, refused
 
 
 class _NoPace:

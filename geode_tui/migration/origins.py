@@ -9,6 +9,7 @@ from geode_tui.migration.file_origin import FileOrigin
 from geode_tui.migration.journal import RunRecord
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.postgres_origin import PostgresOrigin
+from geode_tui.migration.schema_origin import SchemaOrigin
 
 NewOrigin = Callable[[RunRecord], Origin]
 
@@ -17,6 +18,8 @@ def origin_of(record: RunRecord, source: str, password: str | None, mapping: Map
     """The origin of a run; `source` may hold a password, which stays in memory."""
     if record.kind == "import":
         return FileOrigin(record.source_dsn)
+    if record.kind == "schema":
+        return SchemaOrigin(source, password, mapping, record.schemas)
     return PostgresOrigin(source, password, mapping, record.schemas)
 
 

@@ -130,7 +130,11 @@ class Meter:
         marks = list(self.marks)
         if not marks:
             return 0.0
+        begin = now - RATE_SECONDS
         since, rows = marks[0]
+        for at, moved in marks:
+            if at <= begin:  # nothing is marked while nothing is written
+                since, rows = begin, moved
         return max(0, self.moved - rows) / max(now - since, 0.001)
 
     def _average(self, now: float) -> float:
@@ -148,6 +152,7 @@ class Progress:
         self._meters: dict[str, Meter] = {}
         self._events: deque[Event] = deque(maxlen=10_000)
         self._workers: dict[str, str] = {}
+        self._marks: deque[tuple[float, int]] = deque()
         self._started = time.time()
         self._ended: float | None = None
         self._snapshot_taken: float | None = None
@@ -219,6 +224,7 @@ class Progress:
         moved = [meter for meter in list(self._meters.values()) if meter.began is not None]
         began = [meter.began for meter in moved if meter.began is not None]
         rows = sum(entity.rows_written for entity in entities)
+        written = sum(meter.moved - meter._since for meter in moved)
         working = (self._ended or now) - min(began) if began else 0.0
         return RunSnapshot(
             self.run,
@@ -228,7 +234,7 @@ class Progress:
             phases,
             entities,
             rows,
-            sum(entity.rate for entity in entities),
+            self._rate(now, written) if began and self._ended is None else 0.0,
             (self._ended or now) - self._started,
             now - held if held is not None else None,
             workers,
@@ -236,6 +242,15 @@ class Progress:
             self.pace,
             self.knobs,
             self.source_load,
-            sum(meter.moved - meter._since for meter in moved) / working if working > 0 else 0.0,
+            written / working if working > 0 else 0.0,
             self.wave,
         )
+
+    def _rate(self, now: float, written: int) -> float:
+        """Rows a second of the whole run over the last `RATE_SECONDS`, of whichever entity."""
+        with self._lock:
+            self._marks.append((now, written))
+            while len(self._marks) > 2 and self._marks[1][0] < now - RATE_SECONDS:
+                self._marks.popleft()
+            since, before = self._marks[0]
+        return max(0, written - before) / (now - since) if now > since else 0.0

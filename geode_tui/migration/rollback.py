@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any, Literal
 
 from geode_tui.errors import EXIT_RESUMABLE, GeodeTuiError, UsageError
@@ -165,37 +166,36 @@ class _Rollback:
     # -- what was changed or removed --------------------------------------------------------------
 
     def _put_back(self, target: Target) -> int:
-        """Undo what later steps changed, the latest first; what is put back is forgotten."""
-        count = 0
-        for kept in self.images.after(self.record.number, self.goal.step):
-            for some in _together(kept):
-                self._put_some(target, some)
-                count += sum(isinstance(item, PreImage) for item in some)
+        """Undo what later steps changed, the latest first; what is put back is forgotten.
+
+        Images can be put back again from the latest on, but not once an earlier change of all of
+        an entity is undone: what is done is journaled before that and after it.
+        """
+        number, count = self.record.number, 0
+        for kept in self.images.after(number, self.goal.step):
+            for part in _apart(kept):
+                for some in _together(part):
+                    self._put_images(target, some)
+                    count += len(some)
+                if isinstance(part[0], Undo):
+                    self._undo(target, part[0])
+                with self.journal.store.write() as db:
+                    for item in part:
+                        if isinstance(item, ChunkImage):
+                            put_back_chunk(db, number, item.entity, item.number, item.text)
+                    self.images.forget_from(number, part[-1].id)
         if count:
             self._say(f"{count:,} put back as they were")
         return count
-
-    def _put_some(self, target: Target, some: Sequence[Kept]) -> None:
-        last = some[-1]
-        if isinstance(last, ChunkImage):
-            with self.journal.store.write() as db:
-                put_back_chunk(db, self.record.number, last.entity, last.number, last.text)
-                self.images.forget_from(self.record.number, last.id)
-            return
-        if isinstance(last, Undo):
-            self._undo(target, last)
-        else:
-            self._put_images(target, last.entity, some)
-        self.images.forget_from(self.record.number, last.id)
 
     def _undo(self, target: Target, kept: Undo) -> None:
         words = kept.operation
         shape = load_shape(words["shape"]) if "shape" in words else self.shapes.get(kept.entity)
         UNDO[words["do"]](target, shape, words)
 
-    def _put_images(self, target: Target, entity: str, some: Sequence[Kept]) -> None:
-        shape = self.shapes[entity]
-        pairs: Any = [(item.key, item.image) for item in some if isinstance(item, PreImage)]
+    def _put_images(self, target: Target, some: Sequence[PreImage]) -> None:
+        shape = self.shapes[some[0].entity]
+        pairs: Any = [(item.key, item.image) for item in some]
         if isinstance(shape, NodeShape):
             target.put_nodes(shape, pairs)
         else:
@@ -399,14 +399,24 @@ def _labels(shapes: Any) -> set[str]:
     return found
 
 
-def _together(kept: Sequence[Kept]) -> Iterator[list[Kept]]:
+def _apart(kept: Sequence[Kept]) -> Iterator[list[Kept]]:
+    """What was kept, in order, each `Undo` by itself."""
+    for undo, some in groupby(kept, lambda item: isinstance(item, Undo)):
+        if undo:
+            yield from ([item] for item in some)
+        else:
+            yield list(some)
+
+
+def _together(kept: Sequence[Kept]) -> Iterator[list[PreImage]]:
     """Runs of images of one entity, each key once, so that they can be put back at once."""
-    some: list[Kept] = []
+    some: list[PreImage] = []
     seen: set[Any] = set()
     for item in kept:
-        key = comparable(item.key) if isinstance(item, PreImage) else None
-        apart = key is None or key in seen or (some and some[0].entity != item.entity)
-        if some and (apart or not isinstance(some[0], PreImage)):
+        if not isinstance(item, PreImage):
+            continue
+        key = comparable(item.key)
+        if some and (key in seen or some[0].entity != item.entity):
             yield some
             some, seen = [], set()
         some.append(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.migration.engine import AS_IT_WAS, Engine, RunRequest
 from geode_tui.migration.events import Event, RunSnapshot
 from geode_tui.migration.journal import Journal
+from geode_tui.migration.schema_change import SchemaEngine, SchemaRequest
 from geode_tui.validation.ledger import Ledger
 
 __all__ = ["RunRequest", "Runner", "Work"]
@@ -57,7 +59,7 @@ class Runner:
 
     def _prepare(self) -> None:
         self._journal = Journal(self._work.journal)
-        self._engine = Engine(self._journal)
+        self._engine = _engine(self._work, self._journal)
 
     @property
     def finished(self) -> bool:
@@ -125,3 +127,12 @@ class Runner:
                 last_wave=work.last_wave,
                 dead_limit=work.dead_limit,
             )
+
+
+def _engine(work: Work, journal: Journal) -> Engine:
+    """The engine of a run's kind."""
+    with contextlib.suppress(GeodeTuiError):  # what is wrong is told when the run begins
+        changes = isinstance(work.request, SchemaRequest)
+        if changes or (work.resume and journal.run(work.resume).kind == "schema"):
+            return SchemaEngine(journal)
+    return Engine(journal)

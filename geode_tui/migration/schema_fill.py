@@ -67,7 +67,7 @@ class Filling:
     """A target in which the rows of fills set properties, and all others are written.
 
     What a property was before is journaled where it was something (`replaced`). Rows of which the
-    graph has nothing are counted in `unknown`, by the fill's id: they came after the graph was made.
+    graph has nothing are counted in `unknown`, by the fill's id: they came since it was made.
     """
 
     target: Target

@@ -107,16 +107,16 @@ class GraphSteps:
         """All of them, as they are numbered."""
         return [*self.before, *self.between, *self.after, *self.last]
 
-    def run(self, some: Iterable[GraphStep]) -> None:
-        """Do those of some steps that are not done yet. Blocks."""
+    def run(self, some: Iterable[GraphStep], again: bool = False) -> None:
+        """Do those of some steps that are not done yet (`again`: all). Blocks."""
         numbers = {id(step): number for number, step in enumerate(self.all)}
         for step in some:
             self._watch.check()
-            self._do(numbers[id(step)], step)
+            self._do(numbers[id(step)], step, again)
 
-    def _do(self, number: int, step: GraphStep) -> None:
+    def _do(self, number: int, step: GraphStep, again: bool) -> None:
         state = self._state(number)
-        if state == "done":
+        if state == "done" and not again:
             return
         self._watch.doing(step.text)
         if state == "planned":
@@ -212,7 +212,7 @@ class GraphSteps:
     def _drop(self, shape: Shape, step: int) -> int:
         """Remove all of a shape; what was there is journaled before."""
         dropped = 0
-        while rows := next(iter(scan(self._target, shape, ())), None):
+        for rows in scan(self._target, shape, ()):
             self._watch.check()
             keys = [key for key, _ in rows]
             found = images(self._target, shape, keys)
@@ -234,24 +234,20 @@ class GraphSteps:
 
     # -- indexes --------------------------------------------------------------------------------
 
-    def _statements(self) -> tuple[list[str], list[str]]:
-        old, new = _node_shapes(self._work.old), _node_shapes(self._work.new)
-        return self._target.statements(old), self._target.statements(new)
-
     def _unprepared(self) -> Iterator[GraphStep]:
-        old, new = self._statements()
-        gone = [statement for statement in old if statement not in new]
+        """Drop the indexes and constraints of keys that are no more: they would be in the way."""
+        gone = _without(self._work.old, self._work.new)
         if gone:
             back = [undo.prepare(_node_shapes(self._work.old))]
             yield GraphStep("", lambda step: self._unprepare(gone), lambda step: back)
 
-    def _unprepare(self, statements: Sequence[str]) -> int:
-        self._target.unprepare(statements)
+    def _unprepare(self, shapes: Sequence[NodeShape]) -> int:
+        self._target.unprepare(self._target.statements(shapes))
         return 0
 
     def _prepared(self) -> Iterator[GraphStep]:
-        old, new = self._statements()
-        come = [statement for statement in new if statement not in old]
+        """Make the indexes and constraints of new keys, before anything is found by them."""
+        come = _without(self._work.new, self._work.old)
         if come:
             yield GraphStep("", self._prepare, lambda step: [undo.unprepare(come)])
 
@@ -384,6 +380,13 @@ _RENAMING = (
 
 def _node_shapes(mapping: Mapping) -> list[NodeShape]:
     return [node_shape(rule, mapping) for rule in mapping.active_nodes]
+
+
+def _without(mapping: Mapping, other: Mapping) -> list[NodeShape]:
+    """The nodes of a mapping whose label and key the other mapping has not."""
+    known = {(shape.label, frozenset(shape.key)) for shape in _node_shapes(other)}
+    shapes = _node_shapes(mapping)
+    return [shape for shape in shapes if (shape.label, frozenset(shape.key)) not in known]
 
 
 def _refuse(there: int, what: str, how: str) -> None:

@@ -83,9 +83,9 @@ def prepare(shapes: Sequence[NodeShape]) -> Operation:
     return {"do": "prepare", "shapes": [dump_shape(shape) for shape in shapes]}
 
 
-def unprepare(statements: Sequence[str]) -> Operation:
-    """An operation that drops indexes and constraints."""
-    return {"do": "unprepare", "statements": list(statements)}
+def unprepare(shapes: Sequence[NodeShape]) -> Operation:
+    """An operation that drops the indexes and constraints of some labels."""
+    return {"do": "unprepare", "shapes": [dump_shape(shape) for shape in shapes]}
 
 
 def remove_after(uid: str, step: int) -> Operation:
@@ -113,12 +113,16 @@ def _renew_digests(target: Target, shape: Shape, words: Words) -> None:
 
 
 def _prepare(target: Target, shape: Shape | None, words: Words) -> None:
-    found = [load_shape(text) for text in words["shapes"]]
-    target.prepare([shape for shape in found if isinstance(shape, NodeShape)])
+    target.prepare(_shapes(words))
 
 
 def _unprepare(target: Target, shape: Shape | None, words: Words) -> None:
-    target.unprepare(words["statements"])
+    target.unprepare(target.statements(_shapes(words)))
+
+
+def _shapes(words: Words) -> list[NodeShape]:
+    found = [load_shape(text) for text in words["shapes"]]
+    return [shape for shape in found if isinstance(shape, NodeShape)]
 
 
 def _remove_after(target: Target, shape: Shape | None, words: Words) -> None:

@@ -23,8 +23,8 @@ def withdraw_unfinished(journal: Journal, record: RunRecord, target: Target) -> 
     started = journal.chunks.started(record.number)
     for entity, found in groupby(started, lambda chunk: chunk.entity):
         chunks = list(found)
-        # A fill of a schema change writes nothing of the run's own: it has no shape.
-        if entity in shapes and not isinstance(target, ChunkedTarget):  # where an unfinished chunk is not there yet
+        # In files an unfinished chunk is not there yet; a fill of a schema change has no shape.
+        if entity in shapes and not isinstance(target, ChunkedTarget):
             _remove(target, shapes[entity], record.uid, chunks)
         for chunk in chunks:
             journal.chunks.withdraw(record.number, chunk)

@@ -34,7 +34,7 @@ from geode_tui.widgets.entity_table import (
     rows_text,
     state_text,
 )
-from geode_tui.widgets.figures import counted, rate, rows, size
+from geode_tui.widgets.figures import counted, rate, size
 from geode_tui.widgets.panes import Pane, Panes
 from geode_tui.widgets.statement import pretty_sql, written_gql
 from geode_tui.widgets.text import many_lines, one_line
@@ -177,15 +177,20 @@ class EntityDialog(Dialog[str | None]):
 def facts_text(entity: EntityProgress) -> Content:
     """State, rows, rates, chunks and what was left out, in four lines."""
     now = f"{rate(entity.rate)} now, " if entity.rate else ""
-    average = f"{rate(entity.average_rate)} average" if entity.average_rate else "no rate yet"
+    average = (
+        f"{rate(entity.average_rate)} average"
+        if entity.average_rate
+        else ("" if entity.rate else "–")
+    )
     eta = f", {eta_text(entity)} left" if entity.eta_seconds is not None else ""
+    retried = counted(entity.retries, "retry", "retries")
     left_out = counted(entity.dead, "dead letter") + ", " + counted(entity.orphans, "orphan")
     wave = f" · wave {one_line(entity.wave)}" if entity.wave else ""
     lines = (
         ("state", f"{one_line(state_text(entity))}{wave}"),
         ("rows", f"{rows_text(entity)} · {size(entity.bytes)} read"),
         ("speed", f"{now}{average}{eta}"),
-        ("chunks", f"{chunks_text(entity) or 'none yet'} · retried {rows(entity.retries)} times"),
+        ("chunks", f"{chunks_text(entity) or 'none yet'} · {retried}"),
         ("left out", left_out),
     )
     parts: list[tuple[str, str]] = []

@@ -52,7 +52,6 @@ Every run of this machine's journal, the newest first, whoever made it.
 - **y** copies the line, **c** the command that prints the whole run.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "open", id="history.open", tooltip="Open the run as it was"),
         Binding("r", "resume", "resume", id="history.resume", tooltip="Go on with this run"),
         Binding(
             "R",

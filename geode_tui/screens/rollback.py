@@ -107,11 +107,11 @@ def target_name(record: RunRecord) -> str:
 
 
 def checkpoint_line(checkpoint: Checkpoint) -> str:
-    """`wave a  14:03:00  612,430 rows in the graph`."""
+    """`wave a  2026-01-31 14:03:00  612,430 rows`: those that the graph keeps."""
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(checkpoint.at))
     written = counted(sum(checkpoint.rows.values()), "row")
     by = "" if checkpoint.automatic else ", asked for"
-    return f"{one_line(checkpoint.name):<16} {clock}  {written} in the graph{by}"
+    return f"{one_line(checkpoint.name):<16} {clock}  {written}{by}"
 
 
 def _known(number: int) -> tuple[RunRecord, list[Checkpoint]]:

@@ -113,11 +113,12 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         #run-workers VerticalScroll, #run-pace VerticalScroll { padding: 0 1; }
         #run-workers Static, #run-pace Static { height: auto; }
         #run-log-pane { height: 9; }
-        #run-log { background: $background; scrollbar-size: 1 1; padding: 0 1; }
+        #run-log { background: $background; scrollbar-size: 0 1; padding: 0 1; }
         &.-narrow {
             #run-middle { height: auto; }
             #run-middle.-holds-shown { height: 1fr; }
             Pane.-shown { height: 1fr; }
+            FooterKey.-command-palette { display: none; }
         }
         &.-short {
             #run-phases { height: 1; }
@@ -212,7 +213,7 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         else:
             parts += [_key("r"), ("  start this run:\n\n", ""), (self._plan() + "\n", "")]
         if self._elsewhere is not None:
-            parts += [("\n", ""), _key("w"), (_offer("watch", self._elsewhere, "goes"), "")]
+            parts += [("\n", ""), _key("w"), (_offer("watch", self._elsewhere, "which goes in another process"), "")]
         if self._resumable is not None:
             line = self._resumable
             parts += [("\n", ""), _key("R"), (_offer("go on with", line, line.state), "")]

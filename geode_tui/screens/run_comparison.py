@@ -22,7 +22,7 @@ from geode_tui.widgets.panes import Pane, Panes
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import Cell, Row, TableColumn
 
-_SHOWN = {"rows": 23, "dead": 13, "orphans": 13, "rate": 19, "seconds": 15}
+_SHOWN = {"rows": 21, "dead": 11, "orphans": 11, "rate": 17, "seconds": 13}
 """The figures that are shown of an entity, and the widths of their columns."""
 
 
@@ -54,7 +54,8 @@ class ComparisonDialog(Dialog[None]):
         """The verdict, the entities, the facts."""
         yield Static(verdict(self._comparison), id="comparison-head")
         with Panes():
-            with Pane("entities", id="pane-entities"):
+            both = f"run {self._comparison.first} │ run {self._comparison.second}"
+            with Pane(f"entities · {both}", id="pane-entities", brief="entities"):
                 yield EntityPairTable(self._comparison, id="entity-pairs")
             with Pane("asked and reached", id="pane-facts", brief="facts"):
                 yield FactTable(self._comparison, id="facts")
@@ -76,14 +77,10 @@ class EntityPairTable(FigureTable):
     """A line for each entity of either run; a figure that differs has both values."""
 
     def __init__(self, comparison: Comparison, *, id: str | None = None) -> None:
-        first, second = comparison.first, comparison.second
         columns = (
             TableColumn("entity", least=18),
-            TableColumn("", 12),
-            *(
-                TableColumn(f"{name} {first} │ {second}", width, "right")
-                for name, width in _SHOWN.items()
-            ),
+            TableColumn("", 13),
+            *(TableColumn(name, width, "right") for name, width in _SHOWN.items()),
         )
         super().__init__(columns, empty="neither run has an entity", id=id)
         self._pairs = sorted(comparison.entities, key=lambda pair: pair.same)

@@ -43,7 +43,7 @@ def preparation(place: str, graph: str | None, nodes: Sequence[NodeShape]) -> li
 
     Raises UsageError for a place of another kind, ConnectError when it cannot be looked at.
     """
-    from geode_tui.target import embedded
+    from geode_tui.target import embedded_keys
 
     there: set[str] = set()
     if target_exists(place):
@@ -53,7 +53,7 @@ def preparation(place: str, graph: str | None, nodes: Sequence[NodeShape]) -> li
             there = {row["name"] for row in found}
         finally:
             target.close()
-    return embedded.preparation(graph or "", nodes, there)
+    return embedded_keys.preparation(graph or "", nodes, there)
 
 
 def open_target(

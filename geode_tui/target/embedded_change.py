@@ -7,18 +7,19 @@ nodes and relationships without `_run` are somebody else's.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from geode_tui.errors import BusyError, GeodeTuiError
+from geode_tui.errors import GeodeTuiError
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import RUN, STEP
 from geode_tui.target.embedded_read import Reading, after
 from geode_tui.target.embedded_session import (
     PARAMETER_ROWS,
-    chosen,
     keyed,
     node_pattern,
+    ranges,
     relationship_pattern,
     told,
 )
@@ -107,20 +108,21 @@ class Changing(Reading):
         key it is the one of `run`, else one of any run. A node that no run wrote stays as it is,
         unless the image is of such a node itself.
         """
-        there = self._wholes(shape, [key for key, _ in images], run)
-        removed, made = [], []
+        removed: list[int] = []
+        made: list[NodeImage] = []
         changes: dict[_Labels, list[dict[str, Any]]] = defaultdict(list)
-        for (_, image), whole in zip(images, there, strict=True):
-            if whole is None:
-                made += [image] if image is not None else []
-            elif image is None:
-                removed += [whole[0]] if RUN in whole[1].properties else []
-            elif RUN in whole[1].properties or RUN not in image.properties:
-                labels, changed = _difference(whole[1], image)
-                if changed or labels != _SAME_LABELS:
-                    changes[labels].append({"i": whole[0], "p": changed})
-            else:
+        there = self._wholes(shape, [key for key, _ in images], run)
+        for (_, image), (node, now) in zip(images, there, strict=True):
+            ours = now is not None and _may_change(now.properties, image, run)
+            if image is None:
+                removed += [node] if ours else []
+            elif now is None or not ours:
                 made.append(image)
+            else:
+                labels = _Labels.between(now, image)
+                properties = _difference(now.properties, image.properties)
+                if properties or labels.clauses():
+                    changes[labels].append({"i": node, "p": properties})
         try:
             self._put(removed, made, changes)
         finally:
@@ -144,5 +146,216 @@ class Changing(Reading):
                 _run_parts(open_, match + labels.clauses(), rows)
             for (first, *others), rows in by_labels.items():
                 create = f"UNWIND $rows AS row CREATE {gql.node_with('n', first)} SET n = row.p"
-                _run_parts(open_, create + _Labels(tuple(others), ()).clauses(), rows)
+                _run_parts(open_, create + _Labels(tuple(others)).clauses(), rows)
             open_.commit()
+
+    def put_relationships(
+        self,
+        shape: RelationshipShape,
+        images: Sequence[tuple[RelationshipKey, RelationshipImage | None]],
+        run: str | None = None,
+    ) -> None:
+        """Make the relationship of each key what the image says; see `put_nodes`.
+
+        A relationship of which an end is not there is left out. New ones are made in one
+        transaction, the others are changed one by one.
+        """
+        keys = [key for key, _ in images]
+        starts = self._node_ids(shape.start, [key[0] for key in keys])
+        ends = self._node_ids(shape.end, [key[1] for key in keys])
+        there = self._relationships_of(shape, keys)
+        made = []
+        with told("the graph refused to be put back"):
+            for (_, image), start, end, some in zip(images, starts, ends, there, strict=True):
+                ours = [(edge, own) for edge, own in some if _may_change(own, image, run)]
+                if image is None:
+                    for edge, _ in ours:
+                        self._graph.delete_edge(edge)
+                elif ours:
+                    edge, own = ours[0]
+                    self._set(edge, _difference(own, image.properties))
+                elif start is not None and end is not None:
+                    made.append((start, end, shape.type, image.properties))
+            if made:
+                self._graph.batch_create_edges(made)
+
+    def _set(self, edge: int, properties: dict[str, Any]) -> None:
+        """Set properties of a relationship; None removes one."""
+        for name, value in properties.items():
+            if value is None:
+                self._graph.remove_edge_property(edge, name)
+            else:
+                self._graph.set_edge_property(edge, name, value)
+
+    # -- from one mapping to the next -------------------------------------------------------------
+
+    def update_nodes(
+        self, shape: NodeShape, names: Sequence[str], rows: Sequence[tuple[Key, Row]]
+    ) -> int:
+        """Set some properties (None removes one) of the nodes of some keys; how many there were."""
+        if not names:
+            return 0
+        sets = ", ".join(f"{gql.member('n', name)} = row.v{n}" for n, name in enumerate(names))
+        statement = (
+            f"UNWIND $rows AS row MATCH {self._matched('n', shape, 'k')} WHERE {_STAMPED} "
+            f"SET {sets} RETURN count(n) AS c"
+        )
+        given = [
+            keyed(shape, key, n) | {f"v{place}": value for place, value in enumerate(values)}
+            for n, (key, values) in enumerate(rows)
+        ]
+        with told("the graph refused a value"), self._graph.begin_transaction() as open_:
+            count = sum(int(row["c"]) for row in _run_parts(open_, statement, given))
+            open_.commit()
+        self._forget_if_key(shape, *names)
+        return count
+
+    def update_relationships(
+        self,
+        shape: RelationshipShape,
+        names: Sequence[str],
+        rows: Sequence[tuple[RelationshipKey, Row]],
+    ) -> int:
+        """Set some properties (None removes one) of the relationships of some keys."""
+        count = 0
+        found = self._relationships_of(shape, [key for key, _ in rows])
+        with told("the graph refused a value"):
+            for (_, values), some in zip(rows, found, strict=True):
+                wanted = dict(zip(names, values, strict=True))
+                for edge, own in some:
+                    if own.get(RUN) is not None:
+                        self._set(edge, _changed(own, wanted))
+                        count += 1
+        return count
+
+    def rename_property(self, shape: NodeShape | RelationshipShape, old: str, new: str) -> int:
+        """Give a property another name wherever it is; how many had it. Repeatable."""
+        if old == new:
+            return 0
+        if isinstance(shape, RelationshipShape):
+            return self._change_edges(shape, old, lambda value: {new: value, old: None})
+        before, now = gql.member("n", old), gql.member("n", new)
+        where, action = f"{_STAMPED} AND {before} IS NOT NULL", f"SET {now} = {before}"
+        count = self._change_nodes(node_pattern("n", shape), where, f"{action} REMOVE {before}")
+        self._forget_if_key(shape, old, new)
+        return count
+
+    def remove_property(self, shape: NodeShape | RelationshipShape, name: str) -> int:
+        """Remove a property; how many had it. Repeatable."""
+        if isinstance(shape, RelationshipShape):
+            return self._change_edges(shape, name, lambda _: {name: None})
+        value = gql.member("n", name)
+        where = f"{_STAMPED} AND {value} IS NOT NULL"
+        count = self._change_nodes(node_pattern("n", shape), where, f"REMOVE {value}")
+        self._forget_if_key(shape, name)
+        return count
+
+    def add_label(self, shape: NodeShape, label: str) -> int:
+        """Give every node of a shape one more label; how many had it not. Repeatable."""
+        quoted = gql.quoted(label)
+        where = f"{_STAMPED} AND NOT n:{quoted}"
+        try:
+            return self._change_nodes(node_pattern("n", shape), where, f"SET n:{quoted}")
+        finally:
+            self._ids.forget()
+
+    def remove_label(self, shape: NodeShape, label: str) -> int:
+        """Take a label from all nodes of a shape that have another besides; how many did."""
+        quoted = gql.quoted(label)
+        where = f"{_STAMPED} AND n:{quoted} AND size(labels(n)) > 1"
+        try:
+            return self._change_nodes(node_pattern("n", shape), where, f"REMOVE n:{quoted}")
+        finally:
+            self._ids.forget()
+
+    def rename_type(self, shape: RelationshipShape, new: str) -> int:
+        """Give the relationships of a shape another type, all properties kept. Repeatable."""
+        if shape.type == new:
+            return 0
+        pattern, stamped = relationship_pattern(shape), f"{gql.member('r', RUN)} IS NOT NULL"
+        first, last, count = self._span(f"MATCH {pattern} WHERE {stamped}", "a", {})
+        statement = (
+            f"UNWIND range($first, $last) AS x MATCH {pattern} WHERE id(a) = x AND {stamped} "
+            f"WITH a, r, b LIMIT {_TYPE_ROWS} CREATE (a){gql.relationship_with('s', new)}(b) "
+            "SET s = properties(r) DELETE r RETURN count(*) AS c"
+        )
+        for low, high in ranges(first, last, _START_PAGE):
+            while self._number(statement, {"first": low, "last": high}) == _TYPE_ROWS:
+                pass
+        return count
+
+    def _change_edges(
+        self, shape: RelationshipShape, name: str, change: Callable[[Any], dict[str, Any]]
+    ) -> int:
+        """Change every relationship of a shape that has a property; how many had it."""
+        count = 0
+        with told("the graph refused a value"):
+            for edge in self._edges(f"MATCH {relationship_pattern(shape)}", shape.type):
+                own = edge.properties()
+                value = own.get(name)
+                if value is None or own.get(RUN) is None or not self._is_between(edge, shape):
+                    continue
+                self._set(edge.id, change(value))
+                count += 1
+        return count
+
+    def _forget_if_key(self, shape: NodeShape, *names: str) -> None:
+        if not set(names).isdisjoint(shape.key):
+            self._ids.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Labels that nodes get and lose."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, now: NodeImage, wanted: NodeImage) -> _Labels:
+        """What leads from one image's labels to the other's."""
+        before, after_ = set(now.labels), set(wanted.labels)
+        return cls(tuple(sorted(after_ - before)), tuple(sorted(before - after_)))
+
+    def clauses(self) -> str:
+        """The clauses for the nodes `n`."""
+        added = [f" SET n:{gql.quoted(label)}" for label in self.added]
+        return "".join(added + [f" REMOVE n:{gql.quoted(label)}" for label in self.removed])
+
+
+def _may_change(
+    now: dict[str, Any], image: NodeImage | RelationshipImage | None, run: str | None
+) -> bool:
+    """Whether something is ours to change, or is already of the run that the image says."""
+    if image is not None and image.properties.get(RUN) == now.get(RUN):
+        return True
+    return now.get(RUN) is not None and run in (None, now[RUN])
+
+
+def _difference(now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """What leads from some properties to others: what is set, and None for what is removed.
+
+    What is the same is not written again: some values, such as durations and times with a zone,
+    are not the same any more when they have been read and written.
+    """
+    return _changed(now, dict.fromkeys(now) | wanted)
+
+
+def _changed(now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in wanted.items()
+        if type(value) is not type(now.get(name)) or repr(value) != repr(now.get(name))
+    }
+
+
+def _is_above(value: Any, step: int) -> bool:
+    return isinstance(value, int) and value > step
+
+
+def _run_parts(transaction: Any, statement: str, rows: Sequence[Any]) -> list[Any]:
+    """Run a statement for all rows, in parts; returns what all parts return."""
+    returned: list[Any] = []
+    for begin in range(0, len(rows), PARAMETER_ROWS):
+        returned += transaction.execute(statement, {"rows": rows[begin : begin + PARAMETER_ROWS]})
+    return returned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grafeo
@@ -14,7 +14,6 @@ from geode_tui.target.embedded_session import (
     PARAMETER_ROWS,
     Session,
     chosen,
-    is_of,
     node_pattern,
     relationship_pattern,
 )
@@ -141,15 +140,7 @@ class Reading(Session):
 
         Where several have the key: the one of `run`, else one of any run, else any.
         """
-        found: dict[int, dict[int, NodeImage]] = defaultdict(dict)
-        returned = "id(n) AS id, labels(n) AS labels, properties(n) AS p"
-        for place, row in self._found(shape, keys, returned):
-            found[place][row["id"]] = NodeImage(tuple(sorted(row["labels"])), dict(row["p"]))
-        images: list[NodeImage | None] = [None] * len(keys)
-        for place, nodes in found.items():
-            runs = [(node, image.properties.get(RUN)) for node, image in sorted(nodes.items())]
-            images[place] = nodes[chosen(runs, run)]
-        return images
+        return [image for _, image in self._wholes(shape, keys, run)]
 
     def relationship_images(
         self, shape: RelationshipShape, keys: Sequence[RelationshipKey], run: str | None = None
@@ -161,9 +152,7 @@ class Reading(Session):
             images.append(RelationshipImage(some[chosen(runs, run)][1]) if some else None)
         return images
 
-    def node_keys(
-        self, shape: NodeShape, run: str, steps: Sequence[int]
-    ) -> list[tuple[int, Key]]:
+    def node_keys(self, shape: NodeShape, run: str, steps: Sequence[int]) -> list[tuple[int, Key]]:
         """The step and the key of every node of a shape that a run wrote in some steps (a scan)."""
         if not steps:
             return []
@@ -200,7 +189,7 @@ class Reading(Session):
         rows = self._execute(statement, _bounds(run, steps))
         return [(r["step"], _relationship_key(shape, r)) for r in rows if r["step"] in wanted]
 
-    # -- everything of a shape ----------------------------------------------------------------------
+    # -- everything of a shape --------------------------------------------------------------------
 
     def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
         """Those of the fingerprints that some node of the shape has (a scan)."""
@@ -227,7 +216,8 @@ class Reading(Session):
     ) -> Iterator[list[tuple[Key, Row]]]:
         """The key and some properties of every node that a run wrote, in lists of about `rows`."""
         returned = ", ".join(
-            gql.returned("n", some, prefix) for some, prefix in ((shape.key, "k"), (names, "v"))
+            gql.returned("n", some, prefix)
+            for some, prefix in ((shape.key, "k"), (names, "v"))
             if some
         )
         key, values = len(shape.key), len(names)
@@ -257,13 +247,28 @@ class Reading(Session):
         if some := self._keyed_edges(shape, names, collected):
             yield some
 
+    def _wholes(
+        self, shape: NodeShape, keys: Sequence[Key], run: str | None
+    ) -> list[tuple[int, NodeImage | None]]:
+        """The node of each key with its id; see `node_images`."""
+        found: dict[int, dict[int, NodeImage]] = defaultdict(dict)
+        returned = "id(n) AS id, labels(n) AS labels, properties(n) AS p"
+        for place, row in self._found(shape, keys, returned):
+            found[place][row["id"]] = NodeImage(tuple(sorted(row["labels"])), dict(row["p"]))
+        wholes: list[tuple[int, NodeImage | None]] = [(-1, None)] * len(keys)
+        for place, nodes in found.items():
+            runs = [(node, image.properties.get(RUN)) for node, image in sorted(nodes.items())]
+            node = chosen(runs, run)
+            wholes[place] = (node, nodes[node])
+        return wholes
+
     def _keyed_edges(
         self,
         shape: RelationshipShape,
         names: Sequence[str],
         edges: Sequence[tuple[Ends, dict[str, Any]]],
     ) -> list[tuple[RelationshipKey, Row]]:
-        """The relationships with the keys of their ends; those between other labels are left out."""
+        """The relationships with the keys of their ends, those between the right labels."""
         starts = self._keys_of(shape.start, {ends[0] for ends, _ in edges})
         ends_ = self._keys_of(shape.end, {ends[1] for ends, _ in edges})
         return [

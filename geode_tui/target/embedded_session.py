@@ -8,7 +8,7 @@ graph and no longer, and it may be done again after it was interrupted.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,7 @@ class Session:
             return found
         candidates = self._nodes_of(shape, list(missing.values()))
         looked_up = {
-            key: chosen(nodes, run)
-            for key, nodes in zip(missing, candidates, strict=True)
-            if nodes
+            key: chosen(nodes, run) for key, nodes in zip(missing, candidates, strict=True) if nodes
         }
         self._ids.remember(shape, run, looked_up)
         return [
@@ -130,9 +128,7 @@ class Session:
             self._execute(statement, given | {"first": low, "last": high})
         return count
 
-    def _span(
-        self, match: str, variable: str, parameters: dict[str, Any]
-    ) -> tuple[int, int, int]:
+    def _span(self, match: str, variable: str, parameters: dict[str, Any]) -> tuple[int, int, int]:
         """The lowest and the highest id of what matches, and how many there are."""
         statement = (
             f"{match} RETURN min(id({variable})) AS a, max(id({variable})) AS b, "

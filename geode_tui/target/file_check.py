@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from geode_tui.mapping.model import OF, ROW
 from geode_tui.target.compression import ByteStream, compression_of
-from geode_tui.target.file_entity import DIGESTS, FileEntity
+from geode_tui.target.file_entity import FileEntity
 from geode_tui.target.file_formats import HEADER_FILE, Header, Shape
 from geode_tui.target.file_layout import Layout, header_of_json, header_of_text, telling, whole_text
 from geode_tui.target.file_parsing import (
@@ -23,11 +23,20 @@ from geode_tui.target.file_parsing import (
     document_parts,
     line_groups,
 )
-from geode_tui.target.file_records import Cursor, FileRecord, csv_header, record_reader
+from geode_tui.target.file_records import (
+    DIGESTS,
+    Cursor,
+    FileRecord,
+    RecordDigest,
+    csv_header,
+    record_reader,
+)
 from geode_tui.target.file_values import ANY, text_of
 from geode_tui.target.model import NodeShape, RelationshipShape
 
-Fingerprint = Callable[[Iterable[tuple[Any, str]]], int]
+Fingerprints = Callable[[Sequence[Sequence[Any]], int], Sequence[int]]
+FingerprintsOf = Callable[[Sequence[str]], Fingerprints]
+"""Of the types of some columns makes what gives the fingerprints of so many rows of them."""
 Progress = Callable[[int, int], None]
 
 SPAN_BYTES = 1024 * 1024
@@ -85,22 +94,26 @@ class Tally:
     def __init__(self, entity: FileEntity) -> None:
         self.entity = entity
         self.records = 0
+        self.content = 0
+        self._content_of = RecordDigest(entity.head)
         self.spans: list[Span] = []
         self._digest = 0
         self._labels: Counter[str] = Counter()
         self._present = [0] * len(entity.shape.properties)
         self._span_bytes = SPAN_BYTES
 
-    def add(self, rows: list[FileRecord]) -> None:
+    def add(self, rows: list[FileRecord], columns: Sequence[Sequence[Any]]) -> None:
         """Count some records."""
         entity = self.entity
         first, mark = entity.properties_at, entity.fingerprint_at
-        columns = list(zip(*rows, strict=True))
         self.records += len(rows)
-        self._digest = (self._digest + entity.digest(rows)) % DIGESTS
+        self.content = (self.content + self._content_of.columns(columns)) % DIGESTS
+        labelled = isinstance(entity.shape, NodeShape) and bool(entity.shape.by_value)
+        added = entity.digest(rows) if labelled else sum(columns[mark])
+        self._digest = (self._digest + added) % DIGESTS
         for place, column in enumerate(columns[first:mark]):
             self._present[place] += len(rows) - column.count(None)
-        if isinstance(entity.shape, NodeShape) and entity.shape.by_value:
+        if labelled:
             self._labels.update(label for label in columns[mark + 1] if label is not None)
 
     def add_span(self, span: Span) -> None:
@@ -125,13 +138,16 @@ class Check:
     """One pass over all files."""
 
     def __init__(
-        self, files: Layout, fingerprint: Fingerprint | None, progress: Progress | None
+        self, files: Layout, fingerprints_of: FingerprintsOf | None, progress: Progress | None
     ) -> None:
         self._files = files
-        self._fingerprint = fingerprint
         self._progress = progress
         self._readers = [record_reader(h, files.form.format) for h in files.header.entities]
-        self._types = [_types(head.shape) for head in files.header.entities]
+        self._fingerprints: list[tuple[list[int], Fingerprints] | None] = []
+        for head in files.header.entities:
+            told = _told_by(head.shape) if fingerprints_of else None
+            made = (told[0], fingerprints_of(told[1])) if told and fingerprints_of else None
+            self._fingerprints.append(made)
         self._line = 1
         self._done = 0
         self._bytes = 0
@@ -231,9 +247,9 @@ class Check:
         lines = [group.lines[place] for place in places]
         rows = self._readers[entity].read(records, lines)
         tally = self.tallies[entity]
-        if self._fingerprint is not None:
-            self._compare_fingerprints(tally.entity, rows)
-        tally.add(rows)
+        columns = list(zip(*rows, strict=True))
+        self._compare_fingerprints(entity, columns)
+        tally.add(rows, columns)
         start = Place(group.start_of(places[0]), lines[0])
         last = places[-1] + 1
         end = group.end if last == len(group.records) else group.start_of(last)
@@ -241,40 +257,54 @@ class Check:
         if self._progress is not None:
             self._progress(self._done + stream.file_position, self._bytes)
 
-    def _compare_fingerprints(self, entity: FileEntity, rows: list[FileRecord]) -> None:
-        types = self._types[entity.place]
-        if types is None or self._fingerprint is None:
+    def _compare_fingerprints(self, entity: int, columns: Sequence[Sequence[Any]]) -> None:
+        told = self._fingerprints[entity]
+        if told is None:
             return
-        at = entity.fingerprint_at
-        for row in rows:
-            told = (pair for pair in zip(row, types, strict=False) if pair[1])
-            if self._fingerprint(told) != row[at]:
-                raise DamagedError(row[-1], "the values do not give the record's fingerprint")
+        places, fingerprints = told
+        lines = columns[-1]
+        marks = columns[self.tallies[entity].entity.fingerprint_at]
+        try:
+            found = fingerprints([columns[place] for place in places], len(lines))
+        except UnicodeEncodeError as error:
+            if len(lines) == 1:
+                raise DamagedError(lines[0], "a text holds half a character") from error
+            for number in range(len(lines)):
+                self._compare_fingerprints(entity, [column[number:][:1] for column in columns])
+            return
+        for mark, wanted, line in zip(marks, found, lines, strict=True):
+            if mark != wanted:
+                raise DamagedError(line, "the values do not give the record's fingerprint")
 
     def _compare(self, entities: range) -> None:
         for entity in entities:
-            wanted = self._files.header.entities[entity].records
-            found = self.tallies[entity].records
-            if wanted not in (None, found):
-                name = self._files.header.entities[entity].id
+            head, tally = self._files.header.entities[entity], self.tallies[entity]
+            if head.records not in (None, tally.records):
+                told = (
+                    f"the file ends with {tally.records} records of {head.id}, not {head.records}"
+                )
+                raise DamagedError(self._line, told)
+            if head.digest not in (None, tally.content):
                 raise DamagedError(
-                    self._line, f"the file ends with {found} records of {name}, not {wanted}"
+                    self._line, f"the records of {head.id} are not those that were written"
                 )
 
 
-def _types(shape: Shape) -> list[str] | None:
-    """The type of each value that goes into a fingerprint, None where a type is not known.
+def _told_by(shape: Shape) -> tuple[list[int], list[str]] | None:
+    """The columns that a fingerprint is of, and their types; None where a type is not known.
 
-    Places of rows and names of rules do not go into it; their type is empty.
+    Places of rows and names of rules do not go into it.
     """
     shapes: list[tuple[tuple[str, ...], Shape]] = [(shape.properties, shape)]
     if isinstance(shape, RelationshipShape):
         shapes = [(shape.start.key, shape.start), (shape.end.key, shape.end), *shapes]
-    types: list[str] = []
+    every: list[tuple[str, str]] = []
     for names, of in shapes:
         known = dict(zip(of.properties, of.types, strict=False))
-        types += ["" if name in (ROW, OF) else known.get(name, ANY) for name in names]
-    return None if ANY in types else types
+        every += [(name, known.get(name, ANY)) for name in names]
+    told = [place for place, (name, _) in enumerate(every) if name not in (ROW, OF)]
+    types = [every[place][1] for place in told]
+    return None if ANY in types else (told, types)
 
 
 def _member_before(stream: ByteStream, offset: int) -> tuple[int, int]:

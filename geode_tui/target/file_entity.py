@@ -9,10 +9,8 @@ from typing import Any, Literal
 
 from geode_tui.mapping.model import OF
 from geode_tui.target.file_formats import EntityHead, Shape
-from geode_tui.target.file_records import FileRecord
+from geode_tui.target.file_records import DIGESTS, FileRecord
 from geode_tui.target.model import Key, NodeShape, RelationshipKey, RelationshipShape
-
-DIGESTS = 2**63
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ HEADER_FILE = "graph.json"
 """The header of a folder of CSV."""
 _EXTENSIONS: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _STEM_LENGTH = 80
-_SHAPE = {"id", "key", "properties", "records", "file", "ids"}
+_SHAPE = {"id", "key", "properties", "records", "digest", "file", "ids"}
 _CSV_TYPES = {
     "BOOL": "boolean",
     "INT": "long",
@@ -98,7 +98,7 @@ class EntityHead:
 
     `start` and `end` are the ids of a relationship's ends. `stem` is what the ids of its nodes
     begin with in a folder of CSV (`end_stems`: those of its ends), `file` its file there. `records`
-    is None before they are counted.
+    and their `digest` are None before they are counted.
     """
 
     id: str
@@ -109,6 +109,7 @@ class EntityHead:
     end_stems: tuple[str, str] = ("", "")
     file: str = ""
     records: int | None = None
+    digest: int | None = None
 
     @property
     def kind(self) -> Literal["node", "relationship"]:
@@ -145,10 +146,13 @@ class Header:
     run: str
     entities: tuple[EntityHead, ...]
 
-    def counted(self, records: Sequence[int]) -> Header:
-        """The header with the number of each entity's records."""
-        pairs = zip(self.entities, records, strict=True)
-        return Header(self.run, tuple(replace(head, records=number) for head, number in pairs))
+    def counted(self, counts: Sequence[tuple[int, int]]) -> Header:
+        """The header with the number and the digest of each entity's records."""
+        heads = [
+            replace(head, records=records, digest=digest)
+            for head, (records, digest) in zip(self.entities, counts, strict=True)
+        ]
+        return Header(self.run, tuple(heads))
 
     @cached_property
     def places(self) -> dict[Shape, int]:
@@ -263,7 +267,7 @@ def _shape_json(head: EntityHead, folder: bool) -> dict[str, Any]:
     ]
     told: dict[str, Any] = {"key": list(shape.key), "properties": properties}
     if head.records is not None:
-        told["records"] = head.records
+        told |= {"records": head.records, "digest": head.digest}
     return told | {"file": head.file, "ids": head.stem} if folder else told
 
 
@@ -326,13 +330,16 @@ def _add(heads: dict[str, EntityHead], head: EntityHead) -> None:
 
 
 def _head(told: dict[str, Any], shape: Shape) -> EntityHead:
-    records = told.get("records")
-    if records is not None and (type(records) is not int or records < 0):
-        raise ValueError(f"{told['id']} has no number of records")
+    records, digest = told.get("records"), told.get("digest")
+    for number in (records, digest):
+        if number is not None and (type(number) is not int or number < 0):
+            raise ValueError(f"the records of {told['id']} are not told well")
     file, stem = _string(told.get("file", "")), _string(told.get("ids", ""))
     if file != Path(file).name:
         raise ValueError(f"the file of {told['id']} is not in the folder")
-    return EntityHead(_string(told["id"]), shape, stem=stem, file=file, records=records)
+    return EntityHead(
+        _string(told["id"]), shape, stem=stem, file=file, records=records, digest=digest
+    )
 
 
 def _properties_of(

@@ -25,8 +25,9 @@ _BETWEEN = re.compile(r"[ \t\r\n]*+,[ \t\r\n]*+")
 _CELL = r'("[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
 _CELLS = re.compile(_CELL + r"(,|\r?\Z)")
 _WRONG_QUOTE = "a quote is where none can be, or one is missing"
-_OPENING = re.compile(rf'(?:{_CELL},)*+"[^"]*+(?:""[^"]*+)*+')
-_WITHIN = re.compile(r'[^"]*+(?:""[^"]*+)*+')
+_INSIDE = r'[^"]*+(?:""[^"]*+)*+'
+_OPENING = re.compile(rf'(?:{_CELL},)*+"{_INSIDE}')
+_WITHIN = re.compile(rf'{_INSIDE}(?:",(?:{_CELL},)*+"{_INSIDE})?')
 
 
 class DamagedError(Exception):

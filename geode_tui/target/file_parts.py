@@ -1,11 +1,13 @@
 """The parts of a graph in the making: one file for each chunk, in a hidden folder beside the place.
 
 A part is written under another name and gets its own when it is whole, so a part that is there
-counts. It ends with the number of its records. A chunk that is written again replaces its part.
+counts. It ends with the number and the digest of its records. A chunk that is written again
+replaces its part.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -17,8 +19,10 @@ from typing import BinaryIO
 
 from geode_tui.errors import ConnectError, GeodeTuiError
 from geode_tui.target.compression import Compression, Compressor, compressor
+from geode_tui.target.file_records import DIGESTS
 
-_FOOTER = struct.Struct(">8sQ")
+_FOOTER = struct.Struct(">8sQQ")
+_EVERY = -1
 _MAGIC = b"geodpart"
 _BUFFER_BYTES = 1024 * 1024
 _TEMPORARY = ".tmp"
@@ -38,11 +42,11 @@ class OpenPart:
         self._compression = compression
         self._between, self._after = separator
         self._compressor: Compressor | None = None
-        self._records = 0
+        self._records = self._digest = 0
         with written_to(temporary):
             self._file = temporary.open("wb", buffering=_BUFFER_BYTES)
 
-    def write(self, texts: Sequence[str], errors: str = "strict") -> None:
+    def write(self, texts: Sequence[str], digest: int, errors: str = "strict") -> None:
         """Add some records. Raises UnicodeEncodeError before anything of them is written."""
         if not texts:
             return
@@ -53,13 +57,14 @@ class OpenPart:
         with written_to(self._path):
             self._file.write(self._compressor.compress(data))
         self._records += len(texts)
+        self._digest = (self._digest + digest) % DIGESTS
 
     def finish(self) -> None:
         """Make the part count: it is on disk, whole, under its own name."""
         with written_to(self._path):
             if self._compressor is not None:
                 self._file.write(self._compressor.flush())
-            self._file.write(_FOOTER.pack(_MAGIC, self._records))
+            self._file.write(_FOOTER.pack(_MAGIC, self._records, self._digest))
             sync(self._file)
             self._file.close()
             self._temporary.replace(self._path)
@@ -89,7 +94,7 @@ class Parts:
         temporary = place / f"{step}.{os.getpid()}.{next(self._numbers)}{_TEMPORARY}"
         return OpenPart(place / str(step), temporary, compression, separator)
 
-    def steps(self, entity: int, after: int = 0) -> list[int]:
+    def steps(self, entity: int, after: int = _EVERY) -> list[int]:
         """The steps after one of which there are parts, in order."""
         place = self._entity(entity)
         if not place.is_dir():
@@ -97,11 +102,15 @@ class Parts:
         found = (int(path.name) for path in place.iterdir() if path.name.isdecimal())
         return sorted(step for step in found if step > after)
 
-    def records(self, entity: int, after: int = 0) -> int:
+    def records(self, entity: int, after: int = _EVERY) -> int:
         """How many records the parts of an entity hold."""
         return sum(self._measured(entity, step)[1] for step in self.steps(entity, after))
 
-    def remove(self, entity: int, after: int = 0) -> int:
+    def digest(self, entity: int) -> int:
+        """The digest of all records of an entity."""
+        return sum(self._measured(entity, step)[2] for step in self.steps(entity)) % DIGESTS
+
+    def remove(self, entity: int, after: int = _EVERY) -> int:
         """Remove the parts of the steps after one, and return how many records they held."""
         removed = 0
         for step in self.steps(entity, after):
@@ -114,7 +123,8 @@ class Parts:
     def contents(self, entity: int) -> Iterator[tuple[Path, int, int]]:
         """The parts of an entity in order: file, bytes without the footer, records."""
         for step in self.steps(entity):
-            yield (self._path(entity, step), *self._measured(entity, step))
+            size, records, _ = self._measured(entity, step)
+            yield self._path(entity, step), size, records
 
     def clear(self) -> None:
         """Remove the folder with all that is in it."""
@@ -128,15 +138,16 @@ class Parts:
     def _path(self, entity: int, step: int) -> Path:
         return self._entity(entity) / str(step)
 
-    def _measured(self, entity: int, step: int) -> tuple[int, int]:
+    def _measured(self, entity: int, step: int) -> tuple[int, int, int]:
+        """The bytes of a part without its end, its records and their digest."""
         path = self._path(entity, step)
         with written_to(path), path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size - _FOOTER.size
             if size >= 0:
                 file.seek(size)
-                magic, records = _FOOTER.unpack(file.read(_FOOTER.size))
+                magic, records, digest = _FOOTER.unpack(file.read(_FOOTER.size))
                 if magic == _MAGIC:
-                    return size, records
+                    return size, records, digest
         raise GeodeTuiError(
             f"the part {path} is damaged",
             "it does not end as it was written",
@@ -176,7 +187,7 @@ def written_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno == 28  # ENOSPC has this number wherever we run
+        full = error.errno == errno.ENOSPC
         what = "the disk of the files is full" if full else f"{path} cannot be written"
         next_step = "free space" if full else "check the folder and its rights"
         raise ConnectError(

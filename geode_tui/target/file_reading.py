@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from geode_tui.target.compression import ByteStream, compression_of
-from geode_tui.target.file_check import Check, Checked, Fingerprint, Progress, Span, Tally
+from geode_tui.target.file_check import Check, Checked, FingerprintsOf, Progress, Span, Tally
 from geode_tui.target.file_entity import FileEntity
 from geode_tui.target.file_formats import Header
 from geode_tui.target.file_layout import Layout, open_layout, telling
@@ -45,15 +45,15 @@ class GraphFiles:
         return [FileEntity(head, counts[place], place) for place, head in heads]
 
     def check(
-        self, fingerprint: Fingerprint | None = None, progress: Progress | None = None
+        self, fingerprints_of: FingerprintsOf | None = None, progress: Progress | None = None
     ) -> Checked:
         """Read everything once: every record can be understood, and none is missing.
 
-        `fingerprint` makes the digest of values with their types; where it is given, each record
+        `fingerprints_of` makes digests of values by their types; where it is given, each record
         must have the one that its values give. `progress` is told the bytes read and all bytes.
         Raises UsageError with the file, the line and the reason.
         """
-        check = Check(self._layout, fingerprint, progress)
+        check = Check(self._layout, fingerprints_of, progress)
         identity, size = check.run()
         self._tallies = check.tallies
         counted = {

@@ -8,12 +8,13 @@ its line.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any, Protocol
 
 from geode_tui.errors import GeodeTuiError
-from geode_tui.mapping.model import FINGERPRINT
+from geode_tui.mapping.model import FINGERPRINT, OF, ROW
 from geode_tui.target.file_formats import EntityHead, Format, Shape
 from geode_tui.target.file_parsing import DamagedError
 from geode_tui.target.file_values import (
@@ -31,6 +32,7 @@ from geode_tui.target.model import NodeShape, RelationshipShape, Row
 
 FileRecord = tuple[Any, ...]
 Cursor = tuple[str, ...]
+DIGESTS = 2**63
 _INT = codec_of("INT")
 _CSV_TYPES = {
     "BOOL": "boolean",
@@ -56,6 +58,37 @@ class RecordWriter(Protocol):
 def record_writer(head: EntityHead, format_name: Format) -> RecordWriter:
     """The writer of an entity's records in a format."""
     return CsvRecords(head) if format_name == "csv" else JsonRecords(head)
+
+
+class RecordDigest:
+    """Sums what tells records apart: in a header, it tells of records that were changed or swapped.
+
+    Beside the fingerprints that is the places of rows, which do not go into a fingerprint.
+    """
+
+    def __init__(self, head: EntityHead) -> None:
+        shape = head.shape
+        names = shape.properties
+        if isinstance(shape, RelationshipShape):
+            names = (*shape.start.key, *shape.end.key, *names)
+        self._places = [at for at, name in enumerate(names) if name == ROW]
+        self._mark = len(names)
+
+    def __call__(self, rows: Sequence[Row]) -> int:
+        """The digest of some rows, or records; those of parts add up, modulo 2**63."""
+        wanted = {place: [row[place] for row in rows] for place in (*self._places, self._mark)}
+        return self.columns(wanted)
+
+    def columns(self, columns: Mapping[int, Sequence[Any]] | Sequence[Sequence[Any]]) -> int:
+        """The digest of some rows, given their columns."""
+        total: int = sum(columns[self._mark])
+        for place in self._places:
+            total += sum(_crc(str(value)) for value in columns[place] if value is not None)
+        return total % DIGESTS
+
+
+def _crc(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def separator_of(format_name: Format) -> tuple[str, str]:
@@ -170,6 +203,7 @@ def _columns(head: EntityHead, rows: Sequence[Row]) -> list[Any]:
             "what was read does not fit what is written",
             "this is a defect of geode-tui: keep the journal and report it",
         )
+    _marks(columns[-1])
     return columns
 
 
@@ -312,6 +346,7 @@ class JsonRecordReader(_Reader):
         own = list(zip(*rows, strict=True)) if self._names else []
         coded = zip(self._names, self._codecs, own, strict=True)
         values = [_named(name, codec, column) for name, codec, column in coded]
+        _check_owner(self._shape, values)
         marks = _marks(_INT.values_of_json([record[FINGERPRINT] for record in records]))
         labels: Sequence[str | None] = [None] * len(records)
         ends: list[Sequence[Any]] = []
@@ -357,6 +392,14 @@ def _named(name: str, codec: Codec, column: Sequence[Any]) -> Sequence[Any]:
         raise BadValueError(f"{name}: {error}") from error
 
 
+def _check_owner(shape: Shape, values: Sequence[Sequence[Any]]) -> None:
+    """The name of the rule that made a node is that of its entity."""
+    if OF in shape.properties and isinstance(shape, NodeShape) and shape.of:
+        owners = values[shape.properties.index(OF)]
+        if any(owner != shape.of for owner in owners):
+            raise BadValueError(f"{OF}: the node is not of {shape.of}")
+
+
 def _marks(column: Sequence[Any]) -> Sequence[Any]:
     if None in column:
         raise BadValueError(f"there is no {FINGERPRINT}")
@@ -387,6 +430,7 @@ class CsvRecordReader(_Reader):
         values: list[Sequence[Any]] = []
         for name, codec, column in zip(self._names, self._codecs, own, strict=True):
             values.append(_named_cells(name, codec, column))
+        _check_owner(self._shape, values)
         labels = self._last(columns[-2])
         marks = _marks(_named_cells(FINGERPRINT, _INT, columns[-1]))
         if isinstance(self._shape, NodeShape):

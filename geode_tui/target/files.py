@@ -37,6 +37,7 @@ from geode_tui.target.file_parts import (
 )
 from geode_tui.target.file_reading import open_graph_files
 from geode_tui.target.file_records import (
+    RecordDigest,
     RecordWriter,
     csv_header_line,
     record_writer,
@@ -66,6 +67,7 @@ _KINDS = {"json": "JSON", "jsonl": "JSON lines", "csv": "CSV"}
 class _OpenChunk:
     part: OpenPart
     writer: RecordWriter
+    digest: RecordDigest
 
 
 class FileTarget(WrittenOnce):
@@ -123,13 +125,22 @@ class FileTarget(WrittenOnce):
         """Files need no indexes."""
         return []
 
+    def statements(self, nodes: Sequence[NodeShape]) -> list[str]:
+        """Files need no indexes."""
+        return []
+
     def unprepare(self, statements: Sequence[str]) -> None:
         """Remove what `declare` made: the folder of parts, with all that is in it."""
         self._parts.clear()
         self._known = None
 
     def begin_chunk(self, shape: Shape, step: int) -> None:
-        """Begin the part of a chunk; what an earlier try wrote of it will be replaced."""
+        """Begin the part of a chunk; what an earlier try wrote of it will be replaced.
+
+        Raises UsageError where the export is finished.
+        """
+        if self._is_there():
+            raise unsupported(f"the export {self._output} is finished")
         header = self._header()
         entity = header.places.get(shape)
         if entity is None:
@@ -138,8 +149,9 @@ class FileTarget(WrittenOnce):
             old.part.discard()
         form = self._form
         part = self._parts.begin(entity, step, form.compression, separator_of(form.format))
-        writer = record_writer(header.entities[entity], form.format)
-        self._chunks[shape, step] = _OpenChunk(part, writer)
+        head = header.entities[entity]
+        writer = record_writer(head, form.format)
+        self._chunks[shape, step] = _OpenChunk(part, writer, RecordDigest(head))
 
     def end_chunk(self, shape: Shape, step: int) -> None:
         """End the part of a chunk: from now on it counts."""
@@ -196,7 +208,8 @@ class FileTarget(WrittenOnce):
     ) -> Written:
         """Write rows; those that have no form in the file are found by halving."""
         try:
-            chunk.part.write(chunk.writer.texts(rows, by_value))
+            texts = chunk.writer.texts(rows, by_value)
+            chunk.part.write(texts, chunk.digest(rows))
             return Written(len(rows))
         except BadValueError as error:
             if len(rows) == 1:
@@ -218,13 +231,14 @@ class FileTarget(WrittenOnce):
         if self._form.format == "csv" or paired_surrogates(text[0]):
             reason = "a text holds half a character, which is not Unicode"
             return Written(0, (), (Refused(0, "value", reason),))
-        chunk.part.write(text, "backslashreplace")
+        chunk.part.write(text, chunk.digest(rows), "backslashreplace")
         return Written(1)
 
     # -- joining ----------------------------------------------------------------------------------
 
     def _join(self, header: Header) -> None:
-        counts = [self._parts.records(entity) for entity in range(len(header.entities))]
+        entities = range(len(header.entities))
+        counts = [(self._parts.records(each), self._parts.digest(each)) for each in entities]
         counted = header.counted(counts)
         made = self._parts.folder / _OUTPUT
         join = {"jsonl": self._join_lines, "json": self._join_document, "csv": self._join_folder}
@@ -412,7 +426,7 @@ class FileTarget(WrittenOnce):
         header = self._declared()
         if header is not None and header.run == run:
             for entity in range(len(header.entities)):
-                self._parts.remove(entity, step)
+                self._parts.remove(entity, step or -1)
         if step == 0 and self._is_there() and self._finished_run() == run:
             self._forget()
             self._remove_output()
@@ -430,7 +444,7 @@ class FileTarget(WrittenOnce):
         counts = {"node": 0, "relationship": 0}
         if header is not None and header.run == run:
             for entity, head in enumerate(header.entities):
-                counts[head.kind] += self._parts.records(entity, step)
+                counts[head.kind] += self._parts.records(entity, step or -1)
         return counts["node"], counts["relationship"]
 
     def count_of_run(self, shape: Shape, run: str) -> int:

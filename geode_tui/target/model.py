@@ -158,6 +158,10 @@ class Target(Protocol):
         """Write relationships in one transaction; a row whose end is not there is an orphan."""
         ...
 
+    def statements(self, nodes: Sequence[NodeShape]) -> list[str]:
+        """The statements by which `prepare` makes what these nodes need, ran or not."""
+        ...
+
     def unprepare(self, statements: Sequence[str]) -> None:
         """Drop the indexes and constraints that these statements of `prepare` made."""
         ...

@@ -19,10 +19,10 @@ STATES: dict[LetterState, tuple[str, str]] = {
 }
 _COLUMNS = (
     TableColumn("state", 9),
-    TableColumn("entity", least=14),
-    TableColumn("key", least=12),
-    TableColumn("class", 9),
-    TableColumn("reason", least=26),
+    TableColumn("entity", 18),
+    TableColumn("key", 16),
+    TableColumn("class", 8),
+    TableColumn("reason", least=24),
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from rich.cells import cell_len
+from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from geode_tui.migration.run_list import RunFacts, RunLine, RunSums
@@ -19,13 +21,13 @@ _MARK = TableColumn("", 1)
 _NUMBER = TableColumn("run", 5, "right")
 _KIND = TableColumn("kind", 7)
 _STATE = TableColumn("state", 14)
-_SOURCE = TableColumn("source", least=14)
-_TARGET = TableColumn("target", least=14)
+_SOURCE = TableColumn("source", least=12)
+_TARGET = TableColumn("target", least=12)
 _BEGUN = TableColumn("begun", 16)
-_TOOK = TableColumn("took", 8, "right")
-_ROWS = TableColumn("rows", 11, "right")
-_DEAD = TableColumn("dead", 6, "right")
-_LEDGER = TableColumn("ledger", 14)
+_TOOK = TableColumn("took", 7, "right")
+_ROWS = TableColumn("rows", 10, "right")
+_DEAD = TableColumn("dead", 5, "right")
+_LEDGER = TableColumn("ledger", 15)
 _WIDE = (_MARK, _NUMBER, _KIND, _STATE, _SOURCE, _TARGET, _BEGUN, _TOOK, _ROWS, _DEAD, _LEDGER)
 _NARROW = (
     *(_MARK, TableColumn("run", 4, "right"), _STATE, TableColumn("target", least=12), _BEGUN),
@@ -39,6 +41,10 @@ _READING = "…"
 
 class RunTable(FigureTable):
     """Runs, the newest first; a place is shown by its end, which tells it from others."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "screen.open", "open", id="table.select", tooltip="Open the run"),
+    ]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_WIDE, empty="reading the journal …", id=id)
@@ -110,7 +116,7 @@ def _known(line: RunLine) -> bool:
 
 
 def _count(number: int) -> str:
-    return rows(number) if number < 10**8 else short_count(number)
+    return rows(number) if number < 10**7 else short_count(number)
 
 
 def _left_out(sums: RunSums) -> Cell:
@@ -132,13 +138,13 @@ def _moment(at: float) -> str:
 
 
 def ledger_content(line: RunLine, sums: RunSums | None) -> Content:
-    """`✓ balanced`, `✗ 2 of 14 differ`, `– none`."""
+    """`✓ balanced`, `✗ 2/14 differ`, `– none`."""
     if not line.has_ledger:
         return Content.styled("– none", "$text-muted")
     if sums is None or sums.entries is None:
         return Content.styled(_READING, "$text-muted")
     if sums.differing:
-        return Content.styled(f"✗ {sums.differing} of {sums.entries} differ", "$text-error")
+        return Content.styled(f"✗ {sums.differing}/{sums.entries} differ", "$text-error")
     return Content.styled("✓ balanced", "$text-success")
 
 

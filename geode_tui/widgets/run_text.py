@@ -56,9 +56,8 @@ def _remarks(snapshot: RunSnapshot, silence: float | None) -> list[_Part]:
     """The lines below the phases, what matters most first."""
     found: list[_Part] = []
     if silence is not None and silence >= SILENT_SECONDS:
-        held = "it is held up, or its machine is"
-        found.append((f"! no word for {span(silence)} from the process that drives it: {held}", ""))
-        found[-1] = (found[-1][0], "bold $text-warning")
+        words = f"! no word for {span(silence)} from the process that drives it"
+        found.append((words, "bold $text-warning"))
     if snapshot.pace:
         found.append((f"! {one_line(snapshot.pace)}", "$text-warning"))
     if snapshot.error:
@@ -70,8 +69,6 @@ def _remarks(snapshot: RunSnapshot, silence: float | None) -> list[_Part]:
     ]
     if reasons:
         found.append((" · ".join(reasons), "$text-muted"))
-    if snapshot.wave and snapshot.state == "running":
-        found.append((f"wave {one_line(snapshot.wave)}", "$text-muted"))
     return found
 
 
@@ -82,7 +79,9 @@ def totals_text(snapshot: RunSnapshot) -> Content:
     total = None if None in sizes else sum(size or 0 for size in sizes)
     of = "" if snapshot.state in ("done", "differs") else f" of {expected(total, exact)}"
     read = sum(entity.bytes for entity in snapshot.entities)
+    wave = snapshot.wave if snapshot.state == "running" else ""
     parts: list[_Part] = [
+        (f"wave {one_line(wave)} · " if wave else "", "$text-muted"),
         ("rows ", "$text-muted"),
         (rows(snapshot.rows_written), "bold"),
         (of, ""),
@@ -92,7 +91,7 @@ def totals_text(snapshot: RunSnapshot) -> Content:
         (span(snapshot.elapsed), ""),
     ]
     if snapshot.snapshot_age is not None:
-        parts += [(" · snapshot held ", "$text-muted"), (span(snapshot.snapshot_age), "")]
+        parts += [(" · snapshot ", "$text-muted"), (span(snapshot.snapshot_age), "")]
     return Content.assemble(*parts)
 
 

@@ -124,22 +124,32 @@ class Throughput(Widget):
         since = min(since, until - width)
         bars = columns(self._samples, since, until, width)
         top = max((bar.rate or 0.0 for bar in bars), default=0.0)
-        parts: list[tuple[str, str]] = [*self._legend(top, since, until, width)]
+        parts: list[tuple[str, str]] = [*self._legend(since, until, width)]
         for line in drawn(bars, height - 1, top):
             parts.append(("\n", ""))
             parts += _coloured(line, bars)
         return Content.assemble(*parts)
 
-    def _legend(self, top: float, since: float, until: float, width: int) -> list[tuple[str, str]]:
-        newest = self._samples[-1].rate
-        shown = figures.span(min(until - since, until - self._samples[0].at))
+    def _legend(self, since: float, until: float, width: int) -> list[tuple[str, str]]:
+        """The newest rate, the highest, and the time that is shown, as far as there is room."""
+        shown = [sample for sample in self._samples if sample.at >= since]
+        span = figures.span(until - shown[0].at)
+        peak = f"peak {figures.rate(max(sample.rate for sample in shown))}"
         if self._whole:
-            begun = time.strftime("%H:%M", time.localtime(self._samples[0].at))
-            text = f"peak {figures.rate(top)}, {shown} from {begun}"
-            return [(text[:width], "$text-muted")]
-        tail = f", peak {figures.rate(top)}, last {shown}"
-        head = figures.rate(newest)
-        return [(head, "bold"), (tail[: max(0, width - len(head))], "$text-muted")]
+            begun = time.strftime("%H:%M", time.localtime(shown[0].at))
+            return _fitting([], [peak, f", {span} from {begun}"], width)
+        now = (figures.rate(shown[-1].rate), "bold")
+        return _fitting([now], [f", {peak}", f", last {span}"], width)
+
+
+def _fitting(
+    parts: list[tuple[str, str]], more: Sequence[str], width: int
+) -> list[tuple[str, str]]:
+    """The parts with as many of `more` as there is room for."""
+    for text in more:
+        if sum(len(part) for part, _ in parts) + len(text) <= width:
+            parts.append((text, "$text-muted"))
+    return parts
 
 
 def _coloured(line: str, bars: Sequence[Bar]) -> list[tuple[str, str]]:

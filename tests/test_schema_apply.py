@@ -1,0 +1,492 @@
+"""`schema apply`: a live graph is led to a new mapping, and is as if it had been migrated with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import grafeo
+import pytest
+
+from geode_tui.catalog import TableName
+from geode_tui.demo import EmbeddedPostgres
+from geode_tui.errors import GeodeTuiError
+from geode_tui.mapping import edits
+from geode_tui.mapping.file import parse
+from geode_tui.mapping.model import (
+    Join,
+    LabelBy,
+    Mapping,
+    NodeRule,
+    Property,
+    Query,
+    RelationshipRule,
+    Rule,
+)
+from geode_tui.migration.journal import Journal
+from geode_tui.migration.rollback import roll_back
+from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.migration.schema_change import SchemaRequest
+from geode_tui.migration.schema_steps import GraphSteps
+from geode_tui.migration.versions import LABEL, Versions
+from geode_tui.target import open_target
+from tests.conftest import _execute, run_now
+from tests.graph_dump import Dump, differences, dump
+
+SOURCE = """
+CREATE TABLE city (id int PRIMARY KEY, name text NOT NULL, capital bool NOT NULL, area numeric,
+  founded date);
+INSERT INTO city SELECT n, 'city ' || n, n % 4 = 0, n * 1.50, date '1200-02-03' + n
+  FROM generate_series(1, 12) n;
+CREATE TABLE person (id int PRIMARY KEY, first text, last text, born date, height float8,
+  kind text, city_id int REFERENCES city, boss int REFERENCES person, seen timestamptz,
+  tags text[], wealth numeric);
+INSERT INTO person SELECT n, 'first ' || n, NULLIF('last ' || n, 'last 7'), date '1970-01-01' + n,
+  n / 7.0, (ARRAY['staff', 'guest', NULL])[n % 3 + 1], n % 12 + 1, NULLIF(n / 5, 0),
+  timestamptz '2024-01-01 12:00+02' + n * interval '1 hour', ARRAY['a', 'b' || n],
+  CASE WHEN n = 9 THEN 'NaN' ELSE n * 2.5 END FROM generate_series(1, 40) n;
+CREATE TABLE account (bank int, number text, owner int NOT NULL REFERENCES person, balance numeric,
+  opened time, PRIMARY KEY (bank, number));
+INSERT INTO account SELECT n % 3, 'n' || n, n, n * 0.10, time '10:00' + n * interval '1 minute'
+  FROM generate_series(1, 30) n;
+CREATE TABLE club (id int PRIMARY KEY, name text, motto text);
+INSERT INTO club SELECT n, 'club ' || n, 'motto ' || n FROM generate_series(1, 6) n;
+CREATE TABLE member (person_id int REFERENCES person, club_id int REFERENCES club, since date,
+  fee numeric, role text, PRIMARY KEY (person_id, club_id));
+INSERT INTO member SELECT n, n % 6 + 1, date '2020-01-01' + n, n * 1.10, 'role ' || n % 3
+  FROM generate_series(1, 36) n;
+CREATE TABLE payment (id int PRIMARY KEY, bank int, number text, club_id int REFERENCES club,
+  amount numeric, FOREIGN KEY (bank, number) REFERENCES account);
+INSERT INTO payment SELECT n, n % 3, 'n' || n, n % 6 + 1, n FROM generate_series(1, 30) n;
+CREATE TABLE remark (person_id int REFERENCES person, body text, at date);
+INSERT INTO remark SELECT n % 40 + 1, 'remark ' || n, date '2021-01-01' + n
+  FROM generate_series(1, 25) n;
+CREATE TABLE contact (email text, name text, seen date);
+INSERT INTO contact SELECT 'c' || n % 8, 'contact ' || n, date '2024-01-01' + n
+  FROM generate_series(1, 20) n;
+ANALYZE;
+"""
+
+OLD = """
+version: 2
+queries:
+- {name: rich, sql: "SELECT id, last FROM public.person WHERE id % 2 = 0"}
+nodes:
+- label: City
+  table: public.city
+  where: NOT capital
+  labels: [Place]
+  key: [id]
+  properties: &city
+  - {name: id, column: id, type: INT}
+  - {name: name, column: name, type: STRING}
+  - {name: area, column: area, type: DECIMAL}
+- label: City
+  name: Capital
+  table: public.city
+  where: capital
+  labels: [Place]
+  key: [id]
+  properties: *city
+- label: Person
+  table: public.person
+  labels_by: {column: kind, labels: {staff: Staff, guest: Guest}}
+  joins:
+  - {name: home, table: public.city, columns: [city_id], references: [id]}
+  key: [id]
+  properties:
+  - {name: id, column: id, type: INT}
+  - {name: first, column: first, type: STRING}
+  - {name: last, column: last, type: STRING}
+  - {name: born, column: born, type: DATE}
+  - {name: height, column: height, type: FLOAT}
+  - {name: whole, expression: "first || ' ' || coalesce(last, '?')", column: '', type: STRING}
+  - {name: homeName, column: name, join: home, type: STRING}
+  - {name: seen, column: seen, type: TIMESTAMPTZ}
+  - {name: tags, column: tags, type: LIST<STRING>, include: false}
+- label: Account
+  table: public.account
+  key: [bank, number]
+  properties:
+  - {name: bank, column: bank, type: INT}
+  - {name: number, column: number, type: STRING}
+  - {name: balance, column: balance, type: DECIMAL}
+- label: Club
+  table: public.club
+  key: [id]
+  properties:
+  - {name: id, column: id, type: INT}
+  - {name: name, column: name, type: STRING}
+- label: Payment
+  table: public.payment
+  key: [id]
+  properties:
+  - {name: id, column: id, type: INT}
+  - {name: amount, column: amount, type: DECIMAL}
+- label: Remark
+  table: public.remark
+  key: []
+  properties:
+  - {name: body, column: body, type: STRING}
+- label: Contact
+  table: public.contact
+  keep_first: seen DESC
+  key: [email]
+  properties:
+  - {name: email, column: email, type: STRING}
+  - {name: name, column: name, type: STRING}
+- label: Rich
+  table: query.rich
+  key: [id]
+  properties:
+  - {name: id, column: id, type: INT}
+  - {name: last, column: last, type: STRING}
+relationships:
+- type: LIVES_IN
+  table: public.person
+  from: {node: Person, columns: [id], references: [id]}
+  to: {node: City, columns: [city_id], references: [id]}
+- type: LIVES_IN
+  table: public.person
+  from: {node: Person, columns: [id], references: [id]}
+  to: {node: Capital, columns: [city_id], references: [id]}
+- type: REPORTS_TO
+  table: public.person
+  from: {node: Person, columns: [id], references: [id]}
+  to: {node: Person, columns: [boss], references: [id]}
+- type: OWNED_BY
+  table: public.account
+  from: {node: Account, columns: [bank, number], references: [bank, number]}
+  to: {node: Person, columns: [owner], references: [id]}
+- type: MEMBER_OF
+  table: public.member
+  from: {node: Person, columns: [person_id], references: [id]}
+  to: {node: Club, columns: [club_id], references: [id]}
+  properties:
+  - {name: since, column: since, type: DATE}
+  - {name: fee, column: fee, type: DECIMAL}
+- type: FROM_ACCOUNT
+  table: public.payment
+  from: {node: Payment, columns: [id], references: [id]}
+  to: {node: Account, columns: [bank, number], references: [bank, number]}
+- type: ABOUT
+  table: public.remark
+  from: {node: Remark, columns: [], references: []}
+  to: {node: Person, columns: [person_id], references: [id]}
+"""
+
+Change = Callable[[Mapping], Mapping]
+
+
+# -- the changes ----------------------------------------------------------------------------------
+
+
+def _node(mapping: Mapping, rule_id: str) -> NodeRule:
+    rule = mapping.node(rule_id)
+    assert rule is not None
+    return rule
+
+
+def _relationship(mapping: Mapping, rule_id: str) -> RelationshipRule:
+    rule = mapping.rule(rule_id)
+    assert isinstance(rule, RelationshipRule)
+    return rule
+
+
+def _changed(mapping: Mapping, rule_id: str, **fields: Any) -> Mapping:
+    rule = mapping.rule(rule_id)
+    assert rule is not None
+    return edits.replace_rule(mapping, rule, replace(rule, **fields))
+
+
+def _more(mapping: Mapping, rule_id: str, *items: Property, first: bool = False) -> Mapping:
+    rule = mapping.rule(rule_id)
+    assert rule is not None
+    properties = (*items, *rule.properties) if first else (*rule.properties, *items)
+    return _changed(mapping, rule_id, properties=properties)
+
+
+def _less(mapping: Mapping, rule_id: str, *names: str) -> Mapping:
+    rule = mapping.rule(rule_id)
+    assert rule is not None
+    return _changed(
+        mapping, rule_id, properties=tuple(p for p in rule.properties if p.name not in names)
+    )
+
+
+def _item(mapping: Mapping, rule_id: str, name: str, **fields: Any) -> Mapping:
+    rule = mapping.rule(rule_id)
+    assert rule is not None
+    properties = (replace(p, **fields) if p.name == name else p for p in rule.properties)
+    return _changed(mapping, rule_id, properties=tuple(properties))
+
+
+def _without(mapping: Mapping, *rule_ids: str) -> Mapping:
+    nodes = tuple(rule for rule in mapping.nodes if rule.id not in rule_ids)
+    ids = {rule.id for rule in nodes}
+    kept = tuple(
+        rule
+        for rule in mapping.relationships
+        if rule.id not in rule_ids and {rule.start.node, rule.end.node} <= ids
+    )
+    return replace(mapping, nodes=nodes, relationships=kept)
+
+
+def _renamed(mapping: Mapping, *names: tuple[str, str]) -> Mapping:
+    for old, new in names:
+        mapping = edits.rename_label(mapping, old, new)
+    return mapping
+
+
+def _renamed_items(mapping: Mapping, rule_id: str, *names: tuple[str, str]) -> Mapping:
+    for old, new in names:
+        rule = mapping.rule(rule_id)
+        assert rule is not None
+        mapping = edits.rename_property(mapping, rule, old, new)
+    return mapping
+
+
+def _shared(mapping: Mapping) -> Mapping:
+    """Clubs and contacts become nodes of one label, which tells them apart by their rules."""
+    mapping = _renamed_items(mapping, "Contact", ("email", "id"))
+    mapping = _changed(mapping, "Contact", label="Party", name="Contact")
+    return _changed(mapping, "Club", label="Party", name="Club")
+
+
+def _apart(mapping: Mapping) -> Mapping:
+    """The two rules of one label get labels of their own."""
+    return _changed(mapping, "Capital", label="Capital", name="")
+
+
+MEMBER = "(Person)-[MEMBER_OF]->(Club)"
+LIVES = "(Person)-[LIVES_IN]->(City)"
+OWNED = "(Account)-[OWNED_BY]->(Person)"
+ABOUT = "(Remark)-[ABOUT]->(Person)"
+WEALTH = Property("wealth", "wealth", "DECIMAL")
+SWAP = (("Person", "Aside"), ("Club", "Person"), ("Aside", "Club"))
+
+
+def _everything(mapping: Mapping) -> Mapping:
+    """Many changes at once, in one graph."""
+    mapping = _renamed(mapping, *SWAP)
+    mapping = _renamed_items(mapping, "Club", ("first", "aside"), ("last", "first"))
+    mapping = _renamed_items(mapping, "Club", ("aside", "last"))
+    mapping = _less(_more(mapping, "Club", Property("boss", "boss", "INT")), "Club", "born")
+    mapping = _more(mapping, "Account", Property("opened", "opened", "TIME"), first=True)
+    mapping = _changed(mapping, "City", labels=("Place", "Town"))
+    mapping = _changed(mapping, "Payment", where="amount > 10")
+    mapping = _without(mapping, "Rich")
+    for rule in mapping.relationships:
+        if rule.type == "MEMBER_OF":
+            mapping = edits.rename_type(mapping, rule, "JOINED")
+    return mapping
+
+
+CHANGES: dict[str, Change] = {
+    "a property comes": lambda m: _more(m, "Person", Property("kind", "kind", "STRING")),
+    "an expression comes first": lambda m: _more(
+        m, "Person", Property("upper", "", "STRING", expression="upper(first)"), first=True
+    ),
+    "a property of a joined table comes": lambda m: _more(
+        m, "Person", Property("homeArea", "area", "DECIMAL", join="home")
+    ),
+    "a join comes with its property": lambda m: _more(
+        _changed(
+            m, "Account", joins=(Join("o", TableName("public", "person"), ("owner",), ("id",)),)
+        ),
+        "Account",
+        Property("ownerName", "last", "STRING", join="o"),
+    ),
+    "a property goes": lambda m: _less(m, "Person", "height", "whole"),
+    "a property is left out, another moved": lambda m: _item(
+        _item(m, "Person", "born", include=False), "Person", "tags", include=True
+    ),
+    "properties change places": lambda m: _renamed_items(
+        m, "Person", ("first", "aside"), ("last", "first"), ("aside", "last")
+    ),
+    "the order of properties changes": lambda m: _changed(
+        m, "Person", properties=_node(m, "Person").properties[::-1]
+    ),
+    "a key's property is renamed": lambda m: _renamed_items(
+        m, "Account", ("bank", "house"), ("number", "no")
+    ),
+    "the type of a property changes": lambda m: _item(m, "Account", "balance", type="STRING"),
+    "an expression changes": lambda m: _item(m, "Person", "whole", expression="last || first"),
+    "a joined property is of another column": lambda m: _item(
+        m, "Person", "homeName", column="founded", type="DATE"
+    ),
+    "a label is renamed": lambda m: _renamed(m, ("Person", "Human")),
+    "labels change places": lambda m: _renamed(m, *SWAP),
+    "a label of two rules is renamed": lambda m: _changed(
+        _changed(m, "City", label="Town", name="City"), "Capital", label="Town"
+    ),
+    "two labels become one": _shared,
+    "one label becomes two": _apart,
+    "a rule's name changes": lambda m: replace(
+        _changed(m, "Capital", name="Seat"),
+        relationships=tuple(
+            replace(r, end=replace(r.end, node="Seat")) if r.end.node == "Capital" else r
+            for r in m.relationships
+        ),
+    ),
+    "labels come and go": lambda m: _changed(
+        _changed(m, "City", labels=()), "Club", labels=("Group", "Place")
+    ),
+    "labels by value change": lambda m: _changed(
+        m, "Person", labels_by=LabelBy("kind", (("staff", "Worker"),))
+    ),
+    "labels by value go": lambda m: _changed(m, "Person", labels_by=None),
+    "a type is renamed": lambda m: edits.rename_type(m, _relationship(m, MEMBER), "JOINED"),
+    "properties of a relationship come, go and change places": lambda m: _more(
+        _less(_renamed_items(m, MEMBER, ("since", "begun")), MEMBER, "fee"),
+        MEMBER,
+        Property("role", "role", "STRING"),
+        first=True,
+    ),
+    "a relationship leads the other way": lambda m: _changed(
+        m, OWNED, start=_relationship(m, OWNED).end, end=_relationship(m, OWNED).start
+    ),
+    "a relationship gets a condition": lambda m: _changed(m, MEMBER, where="fee > 9"),
+    "a relationship comes": lambda m: replace(
+        m,
+        relationships=(
+            *m.relationships,
+            replace(
+                _relationship(m, MEMBER),
+                type="PAID_TO",
+                table=TableName("public", "payment"),
+                start=replace(_relationship(m, MEMBER).start, node="Payment", columns=("id",)),
+                properties=(),
+            ),
+        ),
+    ),
+    "a relationship goes": lambda m: _without(m, MEMBER, ABOUT),
+    "a label goes with its relationships": lambda m: _without(m, "Account"),
+    "a label is left out": lambda m: _changed(m, "City", include=False),
+    "a label comes": lambda m: replace(
+        m,
+        nodes=(
+            *m.nodes,
+            NodeRule(
+                "Membership",
+                TableName("public", "member"),
+                ("person", "club"),
+                (Property("person", "person_id", "INT"), Property("club", "club_id", "INT")),
+                labels=("Place",),
+            ),
+        ),
+    ),
+    "a condition changes": lambda m: _changed(m, "Club", where="id < 5"),
+    "the key changes": lambda m: (
+        _more(
+            _changed(m, "City", key=("id", "name")), "City", Property("founded", "founded", "DATE")
+        )
+        if False
+        else _changed(_changed(m, "Account", key=("number", "bank")), "Club", key=("id", "name"))
+    ),
+    "the first row of each key is another one": lambda m: _changed(
+        m, "Contact", keep_first="seen ASC"
+    ),
+    "a property comes to the first rows": lambda m: _more(
+        m, "Contact", Property("seen", "seen", "DATE")
+    ),
+    "a property comes to rows without a key": lambda m: _more(
+        m, "Remark", Property("at", "at", "DATE")
+    ),
+    "the SQL of a query changes": lambda m: replace(
+        m, queries=(Query("rich", "SELECT id, last FROM public.person WHERE id % 3 = 0"),)
+    ),
+    "a value comes that some rows cannot have": lambda m: _more(m, "Person", WEALTH),
+    "nothing but a reason": lambda m: _changed(m, "Club", because="asked for"),
+    "many changes at once": _everything,
+}
+
+
+# -- a graph of the old mapping, and what comes of it ---------------------------------------------
+
+
+@dataclass(frozen=True)
+class Town:
+    """The source, and a graph of the old mapping to copy."""
+
+    dsn: str
+    graph: Path
+    mapping: Mapping
+
+    def copy(self, folder: Path) -> Path:
+        """A graph of the old mapping, of one's own."""
+        there = folder / "graph.grafeo"
+        shutil.copy(self.graph, there)
+        return there
+
+
+@pytest.fixture(scope="module")
+def town(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """A source, and a graph that holds it by the old mapping as version 1."""
+    run_now(_execute(postgres.dsn(), "CREATE DATABASE town TEMPLATE template0"))
+    dsn, folder = postgres.dsn("town"), tmp_path_factory.mktemp("town")
+    run_now(_execute(dsn, SOURCE))
+    mapping = parse(OLD, "old").mapping
+    graph = _migrated(dsn, folder, mapping)
+    yield Town(dsn, graph, mapping)
+
+
+def _migrated(dsn: str, folder: Path, mapping: Mapping) -> Path:
+    """A new graph of a mapping, whose version it holds."""
+    graph, journal = folder / "fresh.grafeo", folder / "fresh.sqlite3"
+    runner = Runner(RunRequest(dsn, str(graph), mapping), journal=journal)
+    _run(runner)
+    kept = Journal(journal)
+    assert runner.run_number is not None
+    record = kept.run(runner.run_number)
+    target = open_target(str(graph))
+    if Versions(target).newest() is None:
+        step = kept.chunks.next_step(record.number)
+        Versions(target).record(mapping, "migrated", record.uid, step)
+    target.close()
+    kept.close()
+    return graph
+
+
+def _run(runner: Runner) -> Runner:
+    runner.start()
+    runner.join()
+    if runner.error is not None:
+        raise runner.error
+    return runner
+
+
+def _apply(town: Town, graph: Path, new: Mapping, source: str | None = None) -> Runner:
+    dsn = town.dsn if source is None else source
+    request = SchemaRequest(dsn, str(graph), new, kind="schema", description="a change")
+    return _run(Runner(request, journal=graph.with_name("journal.sqlite3")))
+
+
+def _things(graph: Path) -> Dump:
+    """All that a graph holds of its mapping, but who wrote it when."""
+    found = dump(graph, without=("_run", "_step"))
+    nodes = {node: n for node, n in found.nodes.items() if node[0] != (LABEL,)}
+    return Dump(type(found.nodes)(nodes), found.relationships)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_graph_that_is_led_over_is_as_if_it_had_been_migrated_anew(
+    town: Town, tmp_path: Path, name: str
+) -> None:
+    """Every node, label, property, digest and relationship; and a rollback gives back the old."""
+    graph, new = town.copy(tmp_path), CHANGES[name](town.mapping)
+    before = dump(graph)
+    runner = _apply(town, graph, new)
+    assert runner.ledger is not None
+    assert runner.ledger.balanced
+    fresh, led = _things(_migrated(town.dsn, tmp_path, new)), _things(graph)
+    assert led == fresh, "\n".join(differences(led, fresh))
+
+    journal = Journal(graph.with_name("journal.sqlite3"))
+    assert roll_back(journal, 1).balanced
+    journal.close()
+    after = dump(graph)
+    assert after == before, "\n".join(differences(before, after))
