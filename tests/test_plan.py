@@ -12,6 +12,7 @@ import asyncpg
 import grafeo
 import pytest
 
+from geode_tui.catalog import TableName
 from geode_tui.cli import main
 from geode_tui.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from geode_tui.mapping import file
@@ -102,7 +103,7 @@ def test_the_run_does_what_was_planned(town: Planned) -> None:
     assert plan["mapping_hash"] == journal.run(1).mapping_hash
     assert max(e["chunks"] for e in plan["entities"]) > 2
     assert all(e["cut"] for e in plan["entities"])
-    assert f"public.{HOSTILE}" in [e["table"] for e in plan["entities"]]
+    assert str(TableName("public", HOSTILE)) in [e["table"] for e in plan["entities"]]
     journal.close()
 
 

@@ -21,6 +21,7 @@ from geode_tui.target.model import (
     NodeShape,
     RelationshipBatch,
     RelationshipImage,
+    RelationshipKey,
     RelationshipShape,
 )
 from tests.graph_dump import Dump, differences, dump, dump_open
@@ -67,7 +68,7 @@ def made(path: Path) -> EmbeddedGraph:
         graph.write_nodes(NodeBatch(shape, rows, RUN, (), 5), False)
     edges = [(n, n % 4, PART.of, n % 5, n, f"e{n}", n) for n in range(PARTS)]
     graph.write_relationships(RelationshipBatch(OF, edges, RUN, 6), False)
-    more = [(n, n % 4, PART.of, 0, n, None, n) for n in range(PARTS)]
+    more = [(n, n % 4, PART.of, 0, 100 + n, None, n) for n in range(PARTS)]
     graph.write_relationships(RelationshipBatch(OF, more, RUN, 7), False)
     chain = [(n, n + 1, f"n{n}", n) for n in range(THINGS - 1)]
     graph.write_relationships(RelationshipBatch(NEXT, chain, RUN, 8), False)
@@ -76,6 +77,11 @@ def made(path: Path) -> EmbeddedGraph:
 
 def now(graph: EmbeddedGraph) -> Dump:
     return dump_open(graph._graph)
+
+
+def _edge(n: int, end: int) -> RelationshipKey:
+    """The key of a relationship of part n; those of the seventh step have another own key."""
+    return (n, n % 4, PART.of), (end,), (n if end else 100 + n,)
 
 
 def require_same(one: Dump, other: Dump) -> None:
@@ -151,7 +157,7 @@ def test_the_keys_of_some_steps_are_told(graph: EmbeddedGraph) -> None:
     assert graph.node_keys(PART, RUN, [5]) == [(5, (n, n % 4, PART.of)) for n in range(PARTS)]
     assert graph.node_keys(THING, "r2", [1]) == graph.node_keys(THING, RUN, []) == []
     edges = graph.relationship_keys(OF, RUN, [7, 2])
-    assert sorted(edges) == [(7, ((n, n % 4, PART.of), (0,), (n,))) for n in range(PARTS)]
+    assert sorted(edges) == [(7, ((n, n % 4, PART.of), (0,), (100 + n,))) for n in range(PARTS)]
     assert len(graph.relationship_keys(NEXT, RUN, list(range(9)))) == THINGS - 1
 
 
@@ -174,13 +180,17 @@ VALUES = {
 
 
 def test_images_put_a_changed_graph_back_as_it_was(graph: EmbeddedGraph) -> None:
-    """Nodes and relationships that were changed, removed and added, with labels and all values."""
+    """Changed, removed and added ones, labels and values; of two images the last counts."""
     rich = NodeImage((LABEL, "`Extra`"), VALUES | {"_run": RUN, "_step": 3, "_fp": 1})
     graph.put_nodes(THING, [((500,), rich)])
-    assert graph.node_images(THING, [(500,), (501,)]) == [pytest.approx(rich, nan_ok=True), None]
+    [found, none] = graph.node_images(THING, [(500,), (501,)])
+    assert found is not None
+    assert none is None
+    assert found.labels == tuple(sorted(rich.labels))
+    assert repr(sorted(found.properties.items())) == repr(sorted(rich.properties.items()))
     before = now(graph)
-    keys = [(n,) for n in (500, 1, 2, 3, 600)]
-    edges = [((n, n % 4, PART.of), (end,), (n,)) for n in range(6) for end in (n % 5, 0)]
+    keys = [(n,) for n in (500, 1, 21, 3, 600)]
+    edges = [_edge(n, end) for n in range(6) for end in (n % 5, 0)]
     edges += [((0, 0, PART.of), (4,), (77,)), ((99, 0, PART.of), (4,), (1,))]
     nodes_then = graph.node_images(THING, keys)
     edges_then = graph.relationship_images(OF, edges)
@@ -189,14 +199,15 @@ def test_images_put_a_changed_graph_back_as_it_was(graph: EmbeddedGraph) -> None
 
     changed = NodeImage((LABEL, "New"), {"id": 500, "only": "this", "_run": RUN, "_step": 9})
     added = NodeImage((LABEL,), {"id": 600, "_run": RUN, "_step": 9})
-    pairs = [((500,), changed), ((2,), None), ((600,), added)]
+    pairs = [((500,), None), ((21,), None), ((600,), added), ((500,), changed)]
     edge = RelationshipImage({"key": 1, "x": Decimal(2), "_run": RUN, "_step": 9})
+    assert edges[2] == _edge(1, 1)
     for _ in range(2):
         graph.put_nodes(THING, pairs)
         graph.put_relationships(OF, [(edges[2], edge), (edges[0], None), (edges[4], None)])
         graph.put_relationships(OF, [(edges[12], RelationshipImage({"key": 77, "_run": RUN}))])
-    assert graph.node_images(THING, [(500,), (2,), (600,)]) == [
-        NodeImage((LABEL, "New"), changed.properties),
+    assert graph.node_images(THING, [(500,), (21,), (600,)]) == [
+        NodeImage(("New", LABEL), changed.properties),
         None,
         added,
     ]
@@ -204,7 +215,7 @@ def test_images_put_a_changed_graph_back_as_it_was(graph: EmbeddedGraph) -> None
     for _ in range(2):
         graph.put_nodes(THING, list(zip(keys, nodes_then, strict=True)))
         graph.put_relationships(OF, list(zip(edges, edges_then, strict=True)))
-    chain = [(1, 2, "n1", 1), (2, 3, "n2", 2)]  # went with node 2
+    chain = [(20, 21, "n20", 20), (21, 22, "n21", 21)]  # went with node 21
     graph.write_relationships(RelationshipBatch(NEXT, chain, RUN, 8), False)
     require_same(now(graph), before)
 
@@ -366,7 +377,7 @@ def test_a_label_that_is_added_or_removed_is_found_by(graph: EmbeddedGraph) -> N
 def test_a_label_that_breaks_a_constraint_is_refused_with_a_reason(graph: EmbeddedGraph) -> None:
     """No traceback, and the graph still works."""
     graph.query("CREATE CONSTRAINT own FOR (n:Once) ON (n.w) UNIQUE")
-    graph.query("CREATE (:Once {w: 3.0})")
+    graph.query_with("CREATE (:Once {w: $w})", {"w": 3.0})
     with pytest.raises(GeodeTuiError, match="refused"):
         graph.add_label(PART, "Once")
     assert graph.count_nodes(PART) == PARTS
@@ -396,8 +407,8 @@ def _put(n: int) -> NodeImage:
     return NodeImage((LABEL, "Put"), {"id": n, "x": 1, "_run": RUN})
 
 
-def _put_edge(n: int) -> RelationshipImage:
-    return RelationshipImage({"key": n, "x": 1, "y": 2, "_run": RUN})
+def _put_edge(n: int, end: int) -> RelationshipImage:
+    return RelationshipImage({"key": _edge(n, end)[2][0], "x": 1, "y": 2, "_run": RUN})
 
 
 CHANGES: dict[str, Callable[[EmbeddedGraph], Any]] = {
@@ -409,9 +420,9 @@ CHANGES: dict[str, Callable[[EmbeddedGraph], Any]] = {
     "put_relationships": lambda graph: graph.put_relationships(
         OF,
         [
-            (((n, n % 4, PART.of), (end,), (n,)), None if n == 1 else _put_edge(n))
+            (_edge(n, end), None if n == 1 else _put_edge(n, end))
             for n in (1, 2)
-            for end in (0, 2, 4)
+            for end in (0, 1, 2, 4)
         ],
     ),
     "rename_property": lambda graph: (

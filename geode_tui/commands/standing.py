@@ -18,6 +18,7 @@ from geode_tui.migration.events import EntityProgress, PhaseProgress, RunSnapsho
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.watch import GOING, look_at
 
+BEGIN_SECONDS = 1.0
 SILENT_SECONDS = 10.0
 """A run that goes and gave no word for so long is said to be silent."""
 ALMOST = 0.99
@@ -93,8 +94,12 @@ def status_document(journal: Journal, number: int, seen: HighWater | None = None
 
 
 def is_going(document: dict[str, Any]) -> bool:
-    """Whether a process drives the run of a status document."""
-    return document["silence"] is not None
+    """Whether a process drives the run of a status document, or is just about to.
+
+    A run is in the journal a moment before its process holds it.
+    """
+    begins = document["ended"] is None and time.time() - document["started"] < BEGIN_SECONDS
+    return begins or document["silence"] is not None
 
 
 # -- what is known --------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from geode_tui.migration.withdraw import withdraw_unfinished
 from geode_tui.migration.worker import LocalWorker, ProcessWorker, Worker
 from geode_tui.target.model import RelationshipShape, Target
 
-MOST_WORKERS = 26
+MOST_WORKERS = 64
 PING_SECONDS = 20.0
 
 
@@ -62,7 +62,8 @@ class _Admission:
             self.doing(f"writing {self.meter.id} {self.chunk}")
 
     def wrote(self, written: BatchResult) -> None:
-        self.pace.wrote(written.rows, written.seconds, written.bytes)
+        moved = written.rows + written.dead + written.orphans
+        self.pace.wrote(moved, written.seconds, written.bytes)
         counts = written.rows, written.dead, written.orphans, written.bytes
         self.meter.fly(self.chunk, time.time(), *counts)
 
@@ -86,6 +87,7 @@ class Backfill:
     _breaking: BaseException | None = field(default=None, init=False)
     _renew: SnapshotLostError | None = field(default=None, init=False)
     _quiet: bool = field(default=False, init=False)
+    _landed: int = field(default=0, init=False)
 
     async def run(self, entities: Sequence[Any], everything: Sequence[Any]) -> None:
         """Move every row of `entities` that is not moved yet; `everything` is the whole plan.
@@ -93,6 +95,7 @@ class Backfill:
         Raises StopRequested between two chunks, GeodeTuiError when source or target fail for
         good or an entity has more dead letters than it may have.
         """
+        lost_in_vain, landed = 0, self._landed
         while True:
             try:
                 await self._cut(entities)
@@ -100,6 +103,10 @@ class Backfill:
                 if await self._reconcile(entities, everything):
                     return
             except SnapshotLostError as lost:
+                lost_in_vain = lost_in_vain + 1 if landed == self._landed else 0
+                landed = self._landed
+                if lost_in_vain > self.backoff.attempts:
+                    raise
                 await self._take_new_snapshot(lost, entities, everything)
 
     async def recover(self, lost: LostError, entities: Sequence[Any]) -> None:
@@ -160,7 +167,8 @@ class Backfill:
         self._raise(ended)
 
     def _most_workers(self) -> int:
-        return min(MOST_WORKERS, max(self.record.parallel, self.pace.parallel, 8))
+        """Those that may ever work in this move: one that has no turn has no session either."""
+        return min(MOST_WORKERS, max(self.record.parallel, self.pace.parallel, 16))
 
     def _raise(self, ended: Sequence[BaseException | None]) -> None:
         """The first reason why the move ended before its end."""
@@ -203,7 +211,7 @@ class Backfill:
         return LocalWorker(plan, self.target, record.uid)
 
     async def _work(self, place: int, worker: Worker, entities: dict[str, Any]) -> None:
-        name, last = chr(65 + place), ""
+        name, last = chr(65 + place % 26) + (str(place // 26 + 1) if place > 25 else ""), ""
         try:
             while (chunk := await self._next(name, place, last)) is not None:
                 last = chunk.entity
@@ -292,9 +300,12 @@ class Backfill:
             if not isinstance(error, SnapshotLostError) and not self.stop.is_set():
                 meter.state, meter.reason = "failed", error.what
                 self.journal.chunks.set_entity(self.record.number, entity.id, "failed", error.what)
+            if self.stop.is_set() and is_transient(error):
+                return  # somebody stopped the run while it waited to try again
             raise
         self.journal.chunks.finish(self.record.number, chunk, result)
         meter.land(chunk.number, result.rows, result.dead, result.orphans, result.bytes)
+        self._landed += 1
         if self._schedule.finished(chunk):
             self._finish(entity)
         self._explain()

@@ -23,6 +23,7 @@ from geode_tui.target.embedded_session import (
     relationship_pattern,
     told,
 )
+from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
     Key,
     NodeImage,
@@ -104,10 +105,11 @@ class Changing(Reading):
         """Make the node of each key what the image says: made, replaced or (None) removed.
 
         In one transaction, repeatable. A node that stays keeps its relationships, and its
-        properties that are as in the image are not written again. Where several nodes have the
-        key it is the one of `run`, else one of any run. A node that no run wrote stays as it is,
-        unless the image is of such a node itself.
+        properties that are as in the image are not written again. Of several images of a key the
+        last counts. Where several nodes have the key it is the one of `run`, else one of any run.
+        A node that no run wrote stays as it is, unless the image is of such a node itself.
         """
+        images = _last(images)
         removed: list[int] = []
         made: list[NodeImage] = []
         changes: dict[_Labels, list[dict[str, Any]]] = defaultdict(list)
@@ -160,6 +162,7 @@ class Changing(Reading):
         A relationship of which an end is not there is left out. New ones are made in one
         transaction, the others are changed one by one.
         """
+        images = _last(images)
         keys = [key for key, _ in images]
         starts = self._node_ids(shape.start, [key[0] for key in keys])
         ends = self._node_ids(shape.end, [key[1] for key in keys])
@@ -321,6 +324,11 @@ class _Labels:
         """The clauses for the nodes `n`."""
         added = [f" SET n:{gql.quoted(label)}" for label in self.added]
         return "".join(added + [f" REMOVE n:{gql.quoted(label)}" for label in self.removed])
+
+
+def _last[Pair: tuple[Any, Any]](images: Sequence[Pair]) -> list[Pair]:
+    """Each key once, with its last image."""
+    return list({comparable(pair[0]): pair for pair in images}.values())
 
 
 def _may_change(

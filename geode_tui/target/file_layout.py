@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,9 @@ class Layout:
     def places_of(self, group: Group) -> list[int]:
         """The entity of each record of a group. Raises DamagedError."""
         nodes, relationships = self._nodes, self._relationships
+        for name, table in (("node", nodes), ("relationship", relationships)):
+            with contextlib.suppress(LookupError, TypeError):
+                return [table[record[name]] for record in group.records]
         places: list[int] = []
         for record, line in zip(group.records, group.lines, strict=True):
             try:

@@ -339,10 +339,13 @@ class JsonRecordReader(_Reader):
             self._end_codecs = head.end_codecs
 
     def _columns(self, records: Sequence[Any]) -> list[Sequence[Any]]:
-        members = self._members
-        if any(len(record) != members for record in records):
+        if set(map(len, records)) != {self._members}:
             raise BadValueError("the record has members that nobody knows, or lacks some")
-        rows = [self._values(record["properties"]) for record in records]
+        names = self._names
+        rows = [
+            told.values() if list(told) == names else self._values(told)
+            for told in [record["properties"] for record in records]
+        ]
         own = list(zip(*rows, strict=True)) if self._names else []
         coded = zip(self._names, self._codecs, own, strict=True)
         values = [_named(name, codec, column) for name, codec, column in coded]
@@ -351,7 +354,11 @@ class JsonRecordReader(_Reader):
         labels: Sequence[str | None] = [None] * len(records)
         ends: list[Sequence[Any]] = []
         if isinstance(self._shape, NodeShape):
-            labels = [self._label(record["labels"]) for record in records]
+            usual = self._labels
+            labels = [
+                None if told == usual else self._label(told)
+                for told in [record["labels"] for record in records]
+            ]
         else:
             ends = self._ends(records)
             if any(record["type"] != self._shape.type for record in records):
@@ -359,16 +366,12 @@ class JsonRecordReader(_Reader):
         return [*ends, *values, marks, labels]
 
     def _values(self, properties: dict[str, Any]) -> Sequence[Any]:
-        if list(properties) == self._names:
-            return tuple(properties.values())
         if not self._known.issuperset(properties):
             unknown = next(name for name in properties if name not in self._known)
             raise BadValueError(f"the header knows no property {unknown}")
         return [properties.get(name) for name in self._names]
 
     def _label(self, labels: list[str]) -> str | None:
-        if labels == self._labels:
-            return None
         assert isinstance(self._shape, NodeShape)
         if labels[:-1] != self._labels or labels[-1] not in self._shape.by_value:
             raise BadValueError("the labels are not those that the header tells")

@@ -62,7 +62,12 @@ def _frame_of(graph_type: str) -> Callable[[Any], str]:
     if text_of is None:
         return lambda value: field_text(canonical(value, graph_type))
     known: Callable[[Any], str] = text_of
-    return lambda value: field_text(known(value))
+
+    def frame(value: Any) -> str:
+        text = known(value)
+        return f"{len(text)}:{text}"
+
+    return frame
 
 
 def field_text(text: str | None) -> str:
