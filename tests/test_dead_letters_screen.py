@@ -45,7 +45,7 @@ def letters_of(run: int) -> list[DeadLetter]:
 async def opened(sit: Sitting, run: int) -> DeadLettersScreen:
     """Open the dead letters of a run."""
     sit.app.show_in("run", str(run))
-    await sit.sees(f"run {run} ", "reopened")
+    await sit.sees(f"run {run} ", "rows ")
     await sit.press("d")
     await sit.until(lambda: isinstance(sit.app.screen, DeadLettersScreen), "the list")
     screen = sit.app.screen

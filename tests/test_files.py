@@ -716,7 +716,9 @@ _KILLED = """
 
 
 @pytest.mark.parametrize("name", ["graph.json", "graph"])
-@pytest.mark.parametrize("at", ["fsync 1", "fsync 2", "rename 1", "unlink 1", "unlink 3"])
+@pytest.mark.parametrize(
+    "at", ["fsync 1", "fsync 2", "rename 1", "unlink 1", "unlink 3", "unlink 6"]
+)
 def test_a_flush_that_was_killed_is_repeated(tmp_path: Path, name: str, at: str) -> None:
     """At whatever line: either nothing is at the place, or everything."""
     target = _target(tmp_path, name)
@@ -730,8 +732,8 @@ def test_a_flush_that_was_killed_is_repeated(tmp_path: Path, name: str, at: str)
     if (tmp_path / name).exists():
         assert _ids(tmp_path / name) == [1, 2, 3]
     again = _target(tmp_path, name)
-    again.declare(RUN, A_ONLY)
     again.flush()
+    again.declare(RUN, A_ONLY)
     again.flush()
     assert _ids(tmp_path / name) == [1, 2, 3]
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -63,7 +63,7 @@ async def test_every_run_is_listed_with_how_it_ended(tmp_path: Path, size: tuple
     """The newest first; what stands under the cursor is told beside the list."""
     some_runs()
     async with sitting("history", tmp_path, size=size) as sit:
-        await sit.sees("runs 4", "4 ■ stopped", "3 ✗ failed", "✗ 1/3 differ", "✓ balanced")
+        await sit.sees("runs 4", "■ stopped", "✗ failed", "✗ 1/3 differ", "✓ balanced")
         await sit.press("down")
         assert under_cursor(sit).number == 3
         if size == NARROW:
@@ -238,7 +238,7 @@ async def test_a_rollback_that_cannot_be_says_why_and_changes_nothing(
         await sit.sees("1 ✓ done")
         await roll_back(sit, "all of it")
         await sit.until(lambda: isinstance(sit.app.screen, ErrorDialog), "the error")
-        await sit.sees("shop.grafeo is gone", "put the graph back")
+        await sit.sees("nothing of run 1 to take back", "put the graph back")
         await sit.press("escape")
         await sit.sees("1 ✓ done")
 

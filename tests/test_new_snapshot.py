@@ -69,6 +69,10 @@ CHANGES = {
         ALTER TABLE person ADD FOREIGN KEY (city) REFERENCES city (code)""",
     "an end comes that was missing": """
         INSERT INTO person SELECT 0, 'the boss of all', NULL, NULL""",
+    "ends go, and what points at them stays": """
+        ALTER TABLE word DROP CONSTRAINT word_person_fkey;
+        ALTER TABLE visit DROP CONSTRAINT visit_person_fkey;
+        ALTER TABLE person DROP CONSTRAINT person_boss_fkey; DELETE FROM person WHERE id % 13 = 0""",
     "everything is removed": "TRUNCATE city, person, visit, word, log",
 }
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grafeo
 import pytest
 
 from geode_tui.catalog import TableName
+from geode_tui.cli import main
 from geode_tui.demo import EmbeddedPostgres
+from geode_tui.errors import EXIT_OK, EXIT_USAGE, GeodeTuiError
 from geode_tui.mapping import edits
-from geode_tui.mapping.file import parse
+from geode_tui.mapping.file import mapping_hash, parse, save
 from geode_tui.mapping.model import (
     Join,
     LabelBy,
@@ -24,6 +29,7 @@ from geode_tui.mapping.model import (
     RelationshipRule,
 )
 from geode_tui.migration import pace, schema_graph, schema_steps
+from geode_tui.migration.audit import whoami
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner, RunRequest
@@ -31,7 +37,8 @@ from geode_tui.migration.schema_change import SchemaRequest
 from geode_tui.migration.schema_steps import GraphSteps
 from geode_tui.migration.versions import LABEL, Versions
 from geode_tui.target import open_target
-from tests.conftest import _execute, run_now
+from tests.command_line import CommandLine
+from tests.conftest import MakeDatabase, _execute, run_now
 from tests.graph_dump import Dump, differences, dump
 
 SOURCE = """
@@ -378,6 +385,19 @@ CHANGES: dict[str, Change] = {
             ),
         ),
     ),
+    "a label comes that others have": lambda m: replace(
+        m,
+        nodes=(
+            *_changed(m, "Club", where="id > 2").nodes,
+            NodeRule(
+                "Club",
+                TableName("public", "payment"),
+                ("id",),
+                (Property("id", "id", "INT"),),
+                name="Sponsor",
+            ),
+        ),
+    ),
     "a condition changes": lambda m: _changed(m, "Club", where="id < 5"),
     "the key changes": lambda m: _changed(m, "Account", key=("number", "bank")),
     "the first row of each key is another one": lambda m: _changed(
@@ -445,7 +465,7 @@ TOGETHER = {
         "labels by value go",
         "a value comes that some rows cannot have",
     ),
-    "keys": ("labels by value change", "the key changes"),
+    "keys": ("labels by value change", "the key changes", "a label comes that others have"),
     "a reason": ("nothing but a reason",),
     "all": ("many changes at once",),
 }
@@ -561,9 +581,9 @@ class _Killed(Exception):
 
 @dataclass
 class _Breaks:
-    """Ends a run at each step of it twice: once before the step is done, and once after.
+    """Ends a run in each step of it: in one just before it is done, in the next just after.
 
-    What a step has written before is in the journal then, but nothing of its end.
+    That the step was begun is in the journal then, and nothing of its end.
     """
 
     met: set[tuple[str, int]]
@@ -574,11 +594,13 @@ class _Breaks:
 
         def broken_begin(steps: GraphSteps, number: int, step: Any) -> int:
             taken = begin(steps, number, step)
-            self._die("begun", number)
+            if number % 2:
+                self._die("begun", number)
             return taken
 
         def broken_end(steps: GraphSteps, number: int, changed: int) -> None:
-            self._die("done", number)
+            if not number % 2:
+                self._die("done", number)
             end(steps, number, changed)
 
         def broken_put(target: Any, shape: Any, pairs: Any) -> None:
@@ -595,12 +617,11 @@ class _Breaks:
             raise _Killed
 
 
-@pytest.mark.parametrize("name", ["many changes at once", "two labels become one"])
 def test_a_change_that_breaks_in_each_of_its_steps_is_resumed(
-    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was half done is done; nothing is done twice, nothing is lost."""
-    graph, new = town.copy(tmp_path), CHANGES[name](town.mapping)
+    graph, new = town.copy(tmp_path), _everything(town.mapping)
     before, journal = dump(graph), tmp_path / "journal.sqlite3"
     monkeypatch.setattr(schema_graph, "SCAN_ROWS", 7)
     breaks = _Breaks(set())
@@ -614,7 +635,7 @@ def test_a_change_that_breaks_in_each_of_its_steps_is_resumed(
                 break
             assert "_Killed" in str(runner.error)
             runner = Runner(resume=1, journal=journal)
-    assert len(breaks.met) > 10
+    assert len(breaks.met) > 20
     fresh, led = _things(_migrated(town.dsn, tmp_path, new)), _things(graph)
     assert led == fresh, "\n".join(differences(led, fresh))
     kept = Journal(journal)
@@ -622,3 +643,241 @@ def test_a_change_that_breaks_in_each_of_its_steps_is_resumed(
     kept.close()
     after = dump(graph)
     assert after == before, "\n".join(differences(before, after))
+
+
+DIES = """
+import os, sys
+from geode_tui.migration.store import Store
+from geode_tui.cli import main
+write, left = Store.write, [int(sys.argv[1])]
+def dying(self):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), 9)
+    return write(self)
+Store.write = dying
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("after", [40, 70])
+def test_a_change_whose_process_is_killed_goes_on_with_resume(
+    town: Town, tmp_path: Path, after: int
+) -> None:
+    """`kill -9` in the midst of it, then `resume`: the graph is the new mapping's."""
+    graph, new = town.copy(tmp_path), _everything(town.mapping)
+    there = CommandLine(tmp_path)
+    save(new, tmp_path / "new.yaml")
+    options = ("--source", town.dsn, "--target", "graph.grafeo", "--mapping", "new.yaml", "--yes")
+    dies = (sys.executable, "-c", DIES, str(after))
+    killed = there.run("schema", "apply", *options, program=dies)
+    assert killed.code == -9
+    assert there.run("schema", "apply", *options).code == EXIT_USAGE
+    resumed = there.run("resume", "--source", town.dsn)
+    assert resumed.code == EXIT_OK, resumed.err
+    fresh, led = _things(_migrated(town.dsn, tmp_path, new)), _things(graph)
+    assert led == fresh, "\n".join(differences(led, fresh))
+
+
+# -- versions -------------------------------------------------------------------------------------
+
+
+def _schema(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """What `schema … --json` prints, and its exit code."""
+    code = main(["schema", *arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out or "null")
+
+
+def test_a_graph_says_which_mapping_it_holds(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Number, description, hash, when, who and in which run; also after a change is taken back."""
+    graph = town.copy(tmp_path)
+    new, file = _renamed(town.mapping, ("Person", "Human")), tmp_path / "new.yaml"
+    save(new, file)
+    place = ("--target", str(graph))
+    wanted = (*place, "--mapping", str(file))
+    code, found = _schema(capsys, "status", *wanted)
+    assert (code, found["version"], found["matches"]) == (EXIT_OK, 1, False)
+    code, found = _schema(capsys, "diff", *wanted)
+    assert [step["kind"] for step in found["steps"]] == ["rename_label"]
+    assert main(["schema", "apply", *wanted, "--description", "people", "--yes"]) == EXIT_OK
+    capsys.readouterr()
+    code, found = _schema(capsys, "status", *wanted)
+    assert (found["version"], found["matches"], found["unfinished"]) == (2, True, None)
+    newest = found["versions"][1]
+    assert (newest["description"], newest["hash"]) == ("people", mapping_hash(new))
+    assert newest["who"] == whoami()
+    assert newest["run"] == Journal().run(1).uid
+    assert main(["rollback", "1", "--yes"]) == EXIT_OK
+    capsys.readouterr()
+    _, found = _schema(capsys, "status", *wanted)
+    assert (found["version"], found["matches"]) == (1, False)
+
+
+def test_a_graph_that_holds_the_mapping_already_is_left_alone(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No run is begun for nothing."""
+    graph, file = town.copy(tmp_path), tmp_path / "same.yaml"
+    save(town.mapping, file)
+    target = ("--target", str(graph), "--mapping", str(file))
+    assert main(["schema", "apply", *target]) == EXIT_OK
+    assert "holds this mapping already: version 1" in capsys.readouterr().err
+    assert Journal().runs() == []
+
+
+def test_a_change_is_asked_about_by_the_name_of_the_target(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal, and without --yes, nothing is changed."""
+    graph, file = town.copy(tmp_path), tmp_path / "new.yaml"
+    save(_renamed(town.mapping, ("Person", "Human")), file)
+    before = dump(graph)
+    assert main(["schema", "apply", "--target", str(graph), "--mapping", str(file)]) == EXIT_USAGE
+    told = capsys.readouterr().err
+    assert "1. rename label Person to Human" in told
+    assert "answer with --yes" in told
+    assert (dump(graph), Journal().runs()) == (before, [])
+
+
+def _bare(graph: Path) -> None:
+    """Make the graph one that was made before versions were kept."""
+    _query(graph, f"MATCH (n:{LABEL}) DELETE n")
+
+
+def _query(graph: Path, statement: str) -> None:
+    database = grafeo.GrafeoDB(str(graph))
+    database.execute(statement)
+    database.close()
+
+
+def test_a_graph_without_a_version_is_led_over_from_a_file(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It cannot say what it holds; whoever knows names the mapping."""
+    graph, old, new = town.copy(tmp_path), tmp_path / "old.yaml", tmp_path / "new.yaml"
+    _bare(graph)
+    save(town.mapping, old)
+    save(_renamed(town.mapping, ("Club", "Society")), new)
+    wanted = ("--target", str(graph), "--mapping", str(new), "--yes")
+    assert main(["schema", "status", "--target", str(graph)]) == EXIT_OK
+    assert "says nothing of its mapping" in capsys.readouterr().err
+    assert main(["schema", "apply", *wanted]) == EXIT_USAGE
+    assert "--from OLD.yaml" in capsys.readouterr().err
+    assert main(["schema", "apply", *wanted, "--from", str(old)]) == EXIT_OK
+    capsys.readouterr()
+    _, found = _schema(capsys, "status", "--target", str(graph))
+    assert found["version"] == 1
+
+
+def test_names_change_without_the_source(town: Town, tmp_path: Path) -> None:
+    """A graph whose source is long gone can still get other names."""
+    graph = town.copy(tmp_path)
+    new = _renamed_items(_renamed(town.mapping, ("Person", "Human")), "Club", ("name", "title"))
+    _apply(town, graph, new, source="")
+    assert _count(graph, "MATCH (n:Human) RETURN count(n) AS c") == 40
+    with pytest.raises(GeodeTuiError):
+        _apply(town, graph, _more(new, "Club", Property("motto", "motto", "STRING")), source="")
+
+
+def _count(graph: Path, statement: str) -> int:
+    database = grafeo.GrafeoDB.open_read_only(str(graph))
+    [row] = database.execute(statement)
+    database.close()
+    return int(row["c"])
+
+
+# -- what is not ours, and what is left out -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("foreign", "change", "told"),
+    [
+        ("INSERT (:Person {id: 99})", "a label is renamed", "1 of Person"),
+        ("INSERT (:Human {id: 99})", "a label is renamed", "1 Human nodes"),
+        ("INSERT (:Membership {id: 9})", "a label comes", "1 of Membership"),
+        (
+            "MATCH (a:Club {id: 1}) INSERT (:Hall)-[:HOSTS]->(a)",
+            "a condition changes",
+            "1 relationships that no run made",
+        ),
+        ("MATCH (n:Club {id: 4}) SET n.title = 'x'", "a name is taken", "with property title"),
+    ],
+)
+def test_what_others_made_in_the_graph_is_never_changed(
+    town: Town, tmp_path: Path, foreign: str, change: str, told: str
+) -> None:
+    """A change that would change it, or remove it, is refused before anything is done."""
+    graph = town.copy(tmp_path)
+    _query(graph, foreign)
+    before = dump(graph)
+    taken: Change = lambda m: _renamed_items(m, "Club", ("name", "title"))  # noqa: E731
+    new = CHANGES.get(change, taken)(town.mapping)
+    with pytest.raises(GeodeTuiError, match=told):
+        _apply(town, graph, new)
+    after = dump(graph)
+    assert after == before, "\n".join(differences(before, after))
+
+
+def test_what_others_made_beside_it_stays(town: Town, tmp_path: Path) -> None:
+    """Nodes and relationships of other programs are there after a change, and after a rollback."""
+    graph = town.copy(tmp_path)
+    _query(graph, "MATCH (a:City {id: 1}) INSERT (:Hall {no: 1})-[:STANDS_IN {since: 1900}]->(a)")
+    before = dump(graph)
+    _apply(town, graph, _everything(town.mapping))
+    there = "MATCH (:Hall {no: 1})-[r:STANDS_IN {since: 1900}]->(:Town) RETURN count(r) AS c"
+    assert _count(graph, there) == 1
+    journal = Journal(graph.with_name("journal.sqlite3"))
+    assert roll_back(journal, 1).balanced
+    journal.close()
+    after = dump(graph)
+    assert after == before, "\n".join(differences(before, after))
+
+
+def test_rows_that_came_since_are_told_and_not_added(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """A change of the mapping fills what is there; it does not bring rows up to date."""
+    dsn = make_database(
+        "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x')"
+    )
+    text = """
+version: 2
+nodes:
+- label: T
+  table: public.t
+  key: [id]
+  properties:
+  - {name: id, column: id, type: INT}
+relationships: []
+"""
+    mapping = parse(text, "t").mapping
+    graph = _migrated(dsn, tmp_path, mapping)
+    run_now(_execute(dsn, "INSERT INTO t VALUES (2, 'y')"))
+    town = Town(dsn, graph, mapping)
+    runner = _apply(town, graph, _more(mapping, "T", Property("a", "a", "STRING")))
+    assert runner.ledger is not None
+    told = [event.message for event in runner.events() if event.level == "warning"]
+    assert "fill T: 1 rows of the source are not in the graph" in told
+    assert _count(graph, "MATCH (n:T) RETURN count(n.a) AS c") == 1
+
+
+def test_what_was_left_out_is_still_known_under_the_new_names(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dead letters of the migration are no differences after a label was renamed."""
+    old = _more(town.mapping, "Club", Property("dues", "dues", "DECIMAL"))
+    new = _renamed(old, ("Club", "Society"))
+    save(old, tmp_path / "old.yaml")
+    save(new, tmp_path / "new.yaml")
+    graph = tmp_path / "g.grafeo"
+    both = ["--source", town.dsn, "--target", str(graph), "--mapping"]
+    assert main(["migrate", *both, str(tmp_path / "old.yaml")]) == EXIT_OK
+    from_ = ["--from", str(tmp_path / "old.yaml"), "--yes"]
+    assert main(["schema", "apply", *both, str(tmp_path / "new.yaml"), *from_]) == EXIT_OK
+    capsys.readouterr()
+    assert main(["validate", *both, str(tmp_path / "new.yaml"), "--json"]) == EXIT_OK
+    entries = {entry["id"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}
+    assert entries["Society"]["dead"] == 1
+    assert entries["(Person)-[MEMBER_OF]->(Society)"]["orphans"] == 6

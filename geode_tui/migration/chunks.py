@@ -209,6 +209,15 @@ class Chunks:
         )
         return [_line(row) for row in rows]
 
+    def times(self, run: int) -> dict[str, tuple[float, float]]:
+        """When the first chunk of each entity was started, and when its last was done."""
+        rows = self._store.all(
+            "SELECT entity, min(started) AS began, max(ended) AS ended FROM chunk"
+            " WHERE run = ? AND state = 'done' GROUP BY entity",
+            run,
+        )
+        return {row["entity"]: (row["began"] or 0.0, row["ended"] or 0.0) for row in rows}
+
     def has_written(self, run: int) -> bool:
         """Whether a run has begun to write a chunk."""
         sql = "SELECT 1 FROM chunk WHERE run = ? AND state <> 'planned' LIMIT 1"

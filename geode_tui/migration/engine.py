@@ -307,7 +307,8 @@ class Engine:
             await asyncio.to_thread(_require_whole, target, entities, done)
         chunks.set_shapes(number, {entity.id: entity.shape for entity in entities})
         if isinstance(target, ChunkedTarget):
-            target.declare(record.uid, [(entity.id, entity.shape) for entity in entities])
+            declared = [(entity.id, entity.shape) for entity in entities]
+            await asyncio.to_thread(target.declare, record.uid, declared)
         self._checkpoint("begin", "prepare")
         shapes = [e.shape for e in entities if isinstance(e.shape, NodeShape)]
         for statement in await asyncio.to_thread(target.prepare, shapes):

@@ -10,7 +10,7 @@ removed. In the end the graph is what the last snapshot shows, as if it had been
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +83,15 @@ class Reconciliation:
         """Whether an end may have come or gone although the relationship's row is the same."""
         if not self._touched.intersection(entity.needs):
             return False
+        # A row that cannot be carried any more holds no foreign key in the graph.
+        refused = any(gone.result.letters and gone.entity.id in entity.needs for gone in self._gone)
         orphans = self._backfill.progress.meter(entity.id).orphans
-        return bool(orphans) or not entity.held_by_foreign_keys
+        return refused or bool(orphans) or not entity.held_by_foreign_keys
+
+    def _gone_keys(self, shape: NodeShape) -> set[AnyKey]:
+        """The keys of nodes that are still there, but will not be in the end."""
+        some = (gone for gone in self._gone if gone.entity.shape == shape)
+        return {comparable(key) for gone in some for key in gone.keys}
 
     async def _changed_whole(self, entity: Any) -> bool:
         chunks = self._journal.chunks.done(self._run, entity.id)
@@ -108,6 +115,8 @@ class Reconciliation:
         chunk = self._journal.chunks.begin_again(self._run, chunk)
         step = chunk.more_steps[-1]
         proxy = _Comparing(self._target, entity, self._run, step, chunk.steps, self._images)
+        if isinstance(entity.shape, RelationshipShape):
+            proxy.gone = self._gone_keys(entity.shape.start), self._gone_keys(entity.shape.end)
         moved = replace(chunk, step=step, repeated=True)
         move = ChunkMove(entity, moved, proxy, self._backfill.record.uid, _Free())
         feed = await self._backfill.origin.feed_plan().open()
@@ -185,6 +194,7 @@ class _Comparing:
     images: PreImages
     seen: set[AnyKey] = field(default_factory=set)
     made: int = 0
+    gone: tuple[Set[AnyKey], Set[AnyKey]] = (frozenset(), frozenset())
 
     def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
         """Write nodes that are not there or differ."""
@@ -218,9 +228,14 @@ class _Comparing:
         )
 
     def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
-        """Write relationships that are not there or differ."""
+        """Write relationships that are not there or differ; one whose end goes is an orphan."""
         shape = batch.shape
         keys = [_relationship_key(shape, row) for row in batch.rows]
+        if any(self.gone) and (loose := [n for n, key in enumerate(keys) if self._is_loose(key)]):
+            held = sorted(set(range(len(keys))).difference(loose))
+            written = self._some(batch, held, self.write_relationships, repeated)
+            orphans = Written(0, tuple(range(len(loose))))
+            return _joined(0, (held, written), (loose, orphans))
         found = self.target.relationship_images(shape, keys)
         ours = [image is not None and image.properties.get(RUN) == batch.run for image in found]
         same = [
@@ -237,6 +252,9 @@ class _Comparing:
         made = self._some(batch, new, self.target.write_relationships, False)
         self.seen.update(comparable(key) for key in keys)
         return _joined(sum(same), (changed, Written(len(changed))), (new, made))
+
+    def _is_loose(self, key: RelationshipKey) -> bool:
+        return any(comparable(end) in gone for end, gone in zip(key, self.gone, strict=False))
 
     def _image(self, batch: RelationshipBatch, place: int) -> RelationshipImage:
         row = batch.rows[place]

@@ -153,6 +153,8 @@ def newest_going(lines: Sequence[RunLine]) -> RunLine | None:
 
 def matches(line: RunLine, text: str) -> bool:
     """Whether a run's number, state, kind, source or target has all words of `text` in it."""
+    if not text:
+        return True
     found = f"{line.number} {line.state} {line.kind} {line.source} {line.place}".casefold()
     return all(word in found for word in text.casefold().split())
 

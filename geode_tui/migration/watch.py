@@ -22,6 +22,8 @@ from geode_tui.migration.events import (
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.live import Metric
 
+_Times = Mapping[str, tuple[float, float]]
+
 GOING = ("running", "rolling back")
 _GONE = "its process ended without a word"
 
@@ -142,10 +144,11 @@ def _journaled(
 ) -> RunSnapshot:
     """A run from what is journaled: all that is sure after a kill; `document` was told last."""
     going = record.state in GOING
-    averages = {e.get("id"): e.get("average_rate", 0.0) for e in document.get("entities", ())}
+    known, times = journal.chunks.entities(record.number), journal.chunks.times(record.number)
+    told_rates = {e.get("id"): e.get("average_rate") for e in document.get("entities", ())}
     entities = tuple(
-        _entity(entity, averages.get(entity.id, 0.0), going)
-        for entity in journal.chunks.entities(record.number)
+        _entity(entity, told_rates.get(entity.id) or _average(entity, times), going)
+        for entity in known
     )
     ended = record.ended or (None if going else told)
     elapsed = (ended or time.time()) - record.started
@@ -164,8 +167,22 @@ def _journaled(
         (),
         record.error,
         knobs=_begun_with(record),
-        average_rate=document.get("average_rate", 0.0),
+        average_rate=document.get("average_rate") or _average_of_all(known, times),
     )
+
+
+def _average(entity: EntityRecord, times: _Times) -> float:
+    """Rows a second from an entity's first chunk to its last."""
+    began, ended = times.get(entity.id, (0.0, 0.0))
+    return entity.moved / (ended - began) if ended > began else 0.0
+
+
+def _average_of_all(entities: Sequence[EntityRecord], times: _Times) -> float:
+    """Rows a second from the run's first chunk to its last."""
+    if not times:
+        return 0.0
+    seconds = max(ended for _, ended in times.values()) - min(began for began, _ in times.values())
+    return sum(entity.moved for entity in entities) / seconds if seconds > 0 else 0.0
 
 
 def _entity(entity: EntityRecord, average: float, going: bool) -> EntityProgress:

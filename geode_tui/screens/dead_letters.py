@@ -147,10 +147,11 @@ A letter is *open*, *written* (by a retry) or *skipped*.
 
     @on(PagedTable.PageWanted)
     def _page_wanted(self, event: PagedTable.PageWanted) -> None:
-        self._read_page(event.number, self._ids)
+        self._read_page(event.number)
 
     @work(group="letter-pages", exit_on_error=False)
-    async def _read_page(self, number: int, ids: array[int]) -> None:
+    async def _read_page(self, number: int) -> None:
+        ids = self._ids
         some = tuple(ids[number * PAGE : (number + 1) * PAGE])
         letters = await asyncio.to_thread(read_page, self._run, some)
         if ids is self._ids:

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from geode_tui.mapping.assess import Finding
 from geode_tui.migration.events import RunState
 from geode_tui.migration.journal import Journal, RunRecord
-from geode_tui.migration.runner import Runner
+from geode_tui.migration.watch import ShownRun
 from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dialogs import ChoiceDialog, TextDialog
 from geode_tui.screens.entry import EntryDialog, difference_text
@@ -28,17 +28,11 @@ from geode_tui.widgets.finding_table import FindingTable
 from geode_tui.widgets.finding_text import findings_copied
 from geode_tui.widgets.ledger_table import LedgerTable, equation
 from geode_tui.widgets.panes import Pane, Panes
+from geode_tui.widgets.run_states import run_state_text
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import VirtualTable
 
-_STATES: dict[RunState, str] = {
-    "new": "… new",
-    "running": "▶ running",
-    "stopped": "■ stopped",
-    "failed": "✗ failed",
-    "done": "✓ done, balanced",
-    "differs": "✗ done, differs",
-}
+_ENDS: dict[RunState, str] = {"done": "✓ done, balanced", "differs": "✗ done, differs"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ up (`=`), nothing is there twice, and all sampled rows are equal value by value.
 - **enter** on an entry shows the SQL and the GQL that anyone can run to see the same numbers, and
   the sampled rows that differ, both values side by side. **y** copies what has the focus.
 - **tab** goes to the differences and to the findings of the assessment.
-- **h** opens the report of an earlier run.
+- **h** opens the report of an earlier run; screen 6 has all that is known of each.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("h", "history", "history", id="report.history", tooltip="An earlier run's report"),
@@ -119,9 +113,9 @@ up (`=`), nothing is there twice, and all sampled rows are equal value by value.
     def __init__(self) -> None:
         super().__init__()
         self._chosen: int | None = None
-        self._runner: Runner | None = None
+        self._shown_run: ShownRun | None = None
         self._report = Report()
-        self._shown: Report | None = None
+        self._drawn: Report | None = None
 
     def compose_body(self) -> ComposeResult:
         """The verdict, the ledger, and the evidence below it."""
@@ -142,37 +136,43 @@ up (`=`), nothing is there twice, and all sampled rows are equal value by value.
         self.set_interval(1.0, self._follow)
 
     def refresh_view(self) -> None:
-        """Show the run of this sitting, else the newest of the journal."""
+        """Show the run that the run screen shows, else the newest of the journal."""
         self._load()
+
+    def show_item(self, item: str) -> None:
+        """Show the run of that number."""
+        if item.isdecimal():
+            self._shown_run, self._chosen = self.workspace.shown_run, int(item)
+            self._load()
 
     def _follow(self) -> None:
         """Look again when the run of this sitting came to its end."""
         if not self.is_current:
             return
         record = self._report.record
-        runner = self.workspace.runner
-        stale = runner is not self._runner or (record is not None and record.state == "running")
+        shown = self.workspace.shown_run
+        stale = shown is not self._shown_run or (record is not None and record.state == "running")
         if stale:
             self._load()
 
     @work(exclusive=True, group="report", exit_on_error=False)
     async def _load(self) -> None:
-        runner = self.workspace.runner
-        if runner is not self._runner:
+        shown = self.workspace.shown_run
+        if shown is not self._shown_run:
             self._chosen = None
         number = self._chosen
-        if number is None and runner is not None:
-            number = runner.run_number
-        self._runner = runner
+        if number is None and shown is not None:
+            number = shown.run_number
+        self._shown_run = shown
         self.show_report(await asyncio.to_thread(load_report, number))
 
     def show_report(self, report: Report) -> None:
         """Show a report."""
         self._report = report
         self.query_one("#report-head", Static).update(headline(report))
-        if report == self._shown:
+        if report == self._drawn:
             return
-        self._shown = report
+        self._drawn = report
         ledger = report.ledger or Ledger(())
         self.query_one(LedgerTable).show_entries(ledger.entries)
         self.query_one(DifferenceTable).show_differences(ledger.differences)
@@ -288,4 +288,5 @@ def history_line(record: RunRecord) -> str:
     """A run in the list of runs."""
     begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started))
     moved = f"{record.source} ─▶ {record.target}"
-    return f"run {record.number:<4} {begun}  {_STATES[record.state]:<18} {moved}"
+    state = _ENDS.get(record.state, run_state_text(record.state))
+    return f"run {record.number:<4} {begun}  {state:<18} {moved}"

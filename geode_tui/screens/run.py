@@ -213,7 +213,8 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         else:
             parts += [_key("r"), ("  start this run:\n\n", ""), (self._plan() + "\n", "")]
         if self._elsewhere is not None:
-            parts += [("\n", ""), _key("w"), (_offer("watch", self._elsewhere, "which goes in another process"), "")]
+            offer = _offer("watch", self._elsewhere, "which goes in another process")
+            parts += [("\n", ""), _key("w"), (offer, "")]
         if self._resumable is not None:
             line = self._resumable
             parts += [("\n", ""), _key("R"), (_offer("go on with", line, line.state), "")]

@@ -126,11 +126,22 @@ class Parts:
             size, records, _ = self._measured(entity, step)
             yield self._path(entity, step), size, records
 
-    def clear(self) -> None:
-        """Remove the folder with all that is in it."""
+    def clear(self, last: str) -> None:
+        """Remove the folder with all that is in it; the file `last`, which tells whose it is, last.
+
+        So an interrupted call can be repeated by who knows the parts as theirs.
+        """
         with written_to(self.folder):
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
+            if not self.folder.exists():
+                return
+            for path in self.folder.iterdir():
+                if path.name == last:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            shutil.rmtree(self.folder)
 
     def _entity(self, entity: int) -> Path:
         return self.folder / f"{entity:04}"

@@ -131,7 +131,7 @@ class FileTarget(WrittenOnce):
 
     def unprepare(self, statements: Sequence[str]) -> None:
         """Remove what `declare` made: the folder of parts, with all that is in it."""
-        self._parts.clear()
+        self._parts.clear(_HEADER)
         self._known = None
 
     def begin_chunk(self, shape: Shape, step: int) -> None:
@@ -179,7 +179,7 @@ class FileTarget(WrittenOnce):
         self._refuse_foreign(header.run)
         if not self._is_there():
             self._join(header)
-        self._parts.clear()
+        self._parts.clear(_HEADER)
 
     def close(self) -> None:
         """Leave nothing of chunks that were not ended."""
@@ -244,6 +244,7 @@ class FileTarget(WrittenOnce):
         join = {"jsonl": self._join_lines, "json": self._join_document, "csv": self._join_folder}
         with written_to(made):
             join[self._form.format](made, counted)
+            self._refuse_foreign(header.run)  # joining takes a while
             made.rename(self._output)
             sync_folder(self._output.parent)
 
@@ -470,7 +471,7 @@ class FileTarget(WrittenOnce):
                 return
             self._parts.folder.mkdir(exist_ok=True)
             self._output.rename(self._parts.folder / f"{_OUTPUT}.removed")
-        self._parts.clear()
+        self._parts.clear(_HEADER)
         self._known = None
 
     def _forget(self) -> None:

@@ -97,8 +97,9 @@ class EntityTable(FigureTable):
         if [e.id for e in old] != [e.id for e in entities]:
             self.set_source(len(entities), self._cells)
             return
-        for index, (before, now) in enumerate(zip(old, entities, strict=True)):
-            if before != now:
+        top = self.scroll_offset.y
+        for index in range(top, min(len(entities), top + self.size.height)):
+            if old[index] != entities[index]:
                 self.refresh_row(index)
 
     def on_resize(self) -> None:
