@@ -74,7 +74,11 @@ def _table(snapshot: RunSnapshot) -> Table:
     phase = snapshot.phase
     head = f"run {snapshot.run}  {phase.name} {phase.state}"
     total = f"{snapshot.rows_written:,} rows  {snapshot.rate:,.0f}/s  {duration(snapshot.elapsed)}"
+    if snapshot.wave:
+        head += f", wave {visible(snapshot.wave)}"
     table.add_row(Text(head, style="bold"), "", "", "", "", Text(total))
+    if snapshot.pace:
+        table.add_row(Text(visible(snapshot.pace), style="yellow"))
     active = [e for e in snapshot.entities if e.state not in ("done", "waiting")]
     waiting = [e for e in snapshot.entities if e.state == "waiting"]
     for entity in [*active, *waiting][:SHOWN_ENTITIES]:
