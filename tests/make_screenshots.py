@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +17,9 @@ from textual.pilot import Pilot
 
 from geode_tui.app import GeodeApp
 from geode_tui.demo import EmbeddedPostgres, build_shop
+from geode_tui.migration import steer
+from geode_tui.migration.journal import Journal
+from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner
 from geode_tui.migration.workspace import Workspace
 from geode_tui.widgets.property_grid import PropertyGrid
@@ -27,6 +31,7 @@ SIZE = (120, 36)
 ROWS = 60_000
 LEGACY_ROWS = 20_000
 REFUSED = "(amount / (payment_id - 7))::numeric(12,2)"
+NO_NUMBERS = "UPDATE shop.payments SET amount = 'NaN' WHERE payment_id % 2500 = 7"
 WITHOUT_FOREIGN_KEYS = """
 DO $$ DECLARE one record; BEGIN
     FOR one IN SELECT conrelid::regclass AS of, conname FROM pg_constraint
@@ -39,14 +44,15 @@ ANALYZE;
 
 
 def main() -> int:
-    """Write a picture of each screen and of the two dialogues with it that count, in the dark
-    theme; the mapping in the light one, too."""
+    """Write a picture of each screen and of the dialogues that count, in the dark theme; the
+    mapping in the light one, too."""
     with tempfile.TemporaryDirectory(prefix="geode-pictures-") as name:
         folder = Path(name)
         os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = name
         os.chdir(folder)
         with EmbeddedPostgres(folder / "postgres") as server:
             dsn = asyncio.run(build_shop(server.dsn, ROWS))
+            asyncio.run(_spoil(dsn))
             asyncio.run(_build_legacy(server.dsn))
             os.environ["PGHOST"] = dict(parse_qsl(urlsplit(dsn).query))["host"]
             asyncio.run(_pictures("postgresql://postgres@/shop"))
@@ -81,13 +87,19 @@ async def _pictures(dsn: str) -> None:
         await _picture(pilot, "mapping-light")
         app.theme = "textual-dark"
         await _picture_of_expression(pilot)
+        await _earlier_runs(workspace)
         await pilot.press("4")
         runner = workspace.start_run()
+        await asyncio.to_thread(_throttle_for_a_while, runner)
         await asyncio.to_thread(_wait_for_half, runner)
         await _picture(pilot, "run", settle=0.6)
         await asyncio.to_thread(runner.join)
         await pilot.press("5")
         await _picture(pilot, "report", settle=1.0)
+        await pilot.press("6")
+        await _picture(pilot, "history", settle=2.0)
+        await pilot.press("d")
+        await _picture(pilot, "dead-letters", settle=2.0)
 
 
 async def _picture_of_expression(pilot: Pilot[None]) -> None:
@@ -125,6 +137,43 @@ async def _picture_of_suggestions(dsn: str) -> None:
         await pilot.pause(1.0)
         shown.focus()
         await _picture(pilot, "suggestions")
+
+
+async def _spoil(dsn: str) -> None:
+    """Amounts that no decimal of the graph can hold: rows that a run has to leave out."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(NO_NUMBERS)
+    finally:
+        await connection.close()
+
+
+async def _earlier_runs(workspace: Workspace) -> None:
+    """A run that was rolled back, and one that was stopped."""
+    for target, rolled_back in (("trial.grafeo", True), ("first.grafeo", False)):
+        workspace.target_place = target
+        runner = workspace.start_run()
+        if not rolled_back:
+            await asyncio.to_thread(_wait_for_half, runner)
+            runner.stop()
+        await asyncio.to_thread(runner.join)
+        if rolled_back and runner.run_number is not None:
+            await asyncio.to_thread(_roll_back, runner.run_number)
+    workspace.runner, workspace.target_place = None, "shop.grafeo"
+
+
+def _roll_back(number: int) -> None:
+    with closing(Journal()) as journal:
+        roll_back(journal, number)
+
+
+def _throttle_for_a_while(runner: Runner) -> None:
+    """So that the picture shows what a throttle looks like."""
+    while runner.run_number is None or not runner.snapshot().rows_written:
+        runner.join(0.05)
+    steer.throttle(runner.run_number, 4_000)
+    runner.join(12)
+    steer.throttle(runner.run_number, None)
 
 
 def _wait_for_half(runner: Runner) -> None:

@@ -31,8 +31,7 @@ from geode_tui.migration.journal import Journal
 from geode_tui.migration.profiles import Profile, save_profile
 from tests.command_line import PROGRAM, SECONDS, CommandLine, Finished, execute
 from tests.conftest import MakeDatabase
-
-DOCUMENTATION = Path(__file__).parent.parent / "docs" / "cli.md"
+from tests.documentation import COMMAND_LINE, chapters, documented_keys
 
 CUSTOMERS = """
 CREATE TABLE customer (id int PRIMARY KEY, name text NOT NULL, born date);
@@ -167,7 +166,7 @@ def test_a_run_tells_its_steps_on_stderr(shop: Shop) -> None:
 def test_the_journal_shows_the_run_as_done(shop: Shop) -> None:
     """`status`, `runs` and `runs show` agree on the run, and the last shows its ledger."""
     assert shop["status"].out.startswith("run 1 done: shop@local → ")
-    assert re.search(r"^ *1  done +shop@local", shop["runs"].out, re.MULTILINE)
+    assert re.search(r"^ *1  migrate  done +shop@local", shop["runs"].out, re.MULTILINE)
     assert "the ledger balances: 23 entries" in shop["runs show"].out.splitlines()
 
 
@@ -240,10 +239,16 @@ def test_no_headless_verb_loads_the_interface(line: CommandLine, shop: Shop, sho
         ["map", *source, "--output", "-"],
         ["assess", *both[:4]],
         ["schema", "diff", "mapping.yaml", "mapping.yaml"],
+        ["plan", *both],
         ["validate", *both],
         ["migrate", *both[:5], "without.grafeo"],
+        ["export", *both[:4], "--output", "without.jsonl"],
+        ["import", "--input", "without.jsonl", "--target", "without-2.grafeo"],
+        *([verb, "9"] for verb in ("pause", "throttle", "rollback")),
+        ["checkpoint", "9", "x"],
         ["status"],
         ["runs", "show", "1"],
+        ["deadletters", "list", "1"],
         ["query", *both[4:], "RETURN 1 AS one"],
         ["resume", "1"],
     ]
@@ -654,21 +659,21 @@ def test_each_verb_and_option_is_documented_and_exists() -> None:
     """docs/cli.md has a chapter for each verb with each of its options, and no others."""
     documented = {
         verb: set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
-        for verb, text in _chapters("### ").items()
+        for verb, text in chapters("### ").items()
     }
     assert documented == _verbs()
 
 
 def test_each_positional_is_documented() -> None:
     """What a verb takes without an option stands in its usage line."""
-    chapters = _chapters("### ")
     usages = {
         verb: re.findall(rf"^`geode-tui {verb}(.*)`$", text, re.MULTILINE)[0]
-        for verb, text in chapters.items()
+        for verb, text in chapters("### ").items()
     }
     takes = {verb: usage for verb, usage in usages.items() if re.search(r"RUN|GQL|OLD", usage)}
     assert set(takes) == {
         "checkpoint",
+        "deadletters",
         "pause",
         "query",
         "resume",
@@ -720,12 +725,12 @@ DOCUMENTS: dict[str, Callable[[Shop], set[str]]] = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_keys_of_a_json_document_are_the_documented_ones(documents: Shop, name: str) -> None:
     """Scripts may rely on the keys of docs/cli.md: all are there and no others."""
-    assert DOCUMENTS[name](documents) == _documented_keys(name)
+    assert DOCUMENTS[name](documents) == documented_keys(name)
 
 
 def test_each_finding_is_documented_by_its_code() -> None:
     """docs/cli.md says what each code means, and names no others."""
-    text = DOCUMENTATION.read_text(encoding="utf-8")
+    text = COMMAND_LINE.read_text(encoding="utf-8")
     chapter = text.split("\n## Findings\n")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", chapter, re.MULTILINE)) == CODES
 
@@ -744,13 +749,13 @@ def test_the_keys_of_triggers_and_suggestions_are_the_documented_ones(
     """)
     assert main(["inspect", "--source", dsn, "--json"]) == EXIT_OK
     tables = json.loads(capsys.readouterr().out)["tables"]
-    assert set(tables[0]["triggers"][0]) == _documented_keys("trigger")
+    assert set(tables[0]["triggers"][0]) == documented_keys("trigger")
 
     file = str(tmp_path / "m.yaml")
     arguments = ["map", "--source", dsn, "--output", file]
     assert main([*arguments, "--suggest", "--json"]) == EXIT_OK
     [suggestion] = json.loads(capsys.readouterr().out)
-    assert set(suggestion) == _documented_keys("suggestion")
+    assert set(suggestion) == documented_keys("suggestion")
     assert not Path(file).exists()
     assert main([*arguments, "--apply", "reference nothing"]) == EXIT_USAGE
     assert main([*arguments, "--apply", suggestion["id"]]) == EXIT_OK
@@ -773,21 +778,21 @@ def test_the_keys_of_differences_and_dead_letters_are_the_documented_ones(
     difference = json.loads(capsys.readouterr().out)["differences"][0]
     assert main(["runs", "show", "--json"]) == EXIT_OK
     letter = json.loads(capsys.readouterr().out)["dead_letters"][0]
-    assert set(difference) == _documented_keys("difference")
+    assert set(difference) == documented_keys("difference")
     assert difference["values"][0] == ["name", "'new'", "'name 4'"]
-    assert set(letter) == _documented_keys("dead letter")
+    assert set(letter) == documented_keys("dead letter")
 
 
 def test_the_exit_codes_are_the_documented_ones() -> None:
     """Each exit code of the program is in the table of docs/cli.md."""
-    text = DOCUMENTATION.read_text(encoding="utf-8")
+    text = COMMAND_LINE.read_text(encoding="utf-8")
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == ["0", "1", "2", "3", "4", "5", "130"]
 
 
 def test_help_and_version_work_without_settings(line: CommandLine) -> None:
     """--help lists the verbs; --version is one line."""
     for verb in _verbs():
-        assert re.search(rf"^ +{verb} ", build_parser().format_help(), re.MULTILINE)
+        assert re.search(rf"^ +{verb}\s", build_parser().format_help(), re.MULTILINE)
     assert line.run("--version").out == f"geode-tui {__version__}\n"
 
 
@@ -806,18 +811,6 @@ def _verbs() -> dict[str, set[str]]:
         - {"--help", "--debug"}
         for verb, parser in choices.items()
     }
-
-
-def _chapters(mark: str) -> dict[str, str]:
-    """What stands below each heading of a level, by the heading's words."""
-    text = DOCUMENTATION.read_text(encoding="utf-8")
-    headings = re.split(rf"^{mark}`?([a-z ]+)`?$", text, flags=re.MULTILINE)
-    bodies = (re.split(r"^#", body, flags=re.MULTILINE)[0] for body in headings[2::2])
-    return dict(zip(headings[1::2], bodies, strict=True))
-
-
-def _documented_keys(name: str) -> set[str]:
-    return set(re.findall(r"^\| `([a-z_-]+)`", _chapters("#### ")[name], re.MULTILINE))
 
 
 def _table(documents: Shop, name: str) -> Any:

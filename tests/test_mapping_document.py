@@ -43,6 +43,8 @@ def test_the_worked_example_gives_what_the_page_says(
 
 def test_the_page_names_every_field_of_the_file() -> None:
     """A field that the reader knows is explained."""
-    fields = file._TOP_FIELDS | file._NODE_FIELDS | file._RELATIONSHIP_FIELDS | file._PROPERTY_FIELDS
+    fields = (
+        file._TOP_FIELDS | file._NODE_FIELDS | file._RELATIONSHIP_FIELDS | file._PROPERTY_FIELDS
+    )
     missing = [field for field in sorted(fields) if f"`{field}`" not in _PAGE]
     assert missing == []

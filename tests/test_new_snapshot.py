@@ -72,7 +72,8 @@ CHANGES = {
     "ends go, and what points at them stays": """
         ALTER TABLE word DROP CONSTRAINT word_person_fkey;
         ALTER TABLE visit DROP CONSTRAINT visit_person_fkey;
-        ALTER TABLE person DROP CONSTRAINT person_boss_fkey; DELETE FROM person WHERE id % 13 = 0""",
+        ALTER TABLE person DROP CONSTRAINT person_boss_fkey;
+        DELETE FROM person WHERE id % 13 = 0""",
     "everything is removed": "TRUNCATE city, person, visit, word, log",
 }
 

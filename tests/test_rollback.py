@@ -30,6 +30,7 @@ from geode_tui.mapping.model import Wave
 from geode_tui.migration import engine, postgres_origin
 from geode_tui.migration.checkpoints import Checkpoint, Checkpoints
 from geode_tui.migration.chunks import Chunks
+from geode_tui.migration.control import Control
 from geode_tui.migration.dead_letters import DeadLetters, Selection
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.letter_retry import retry_letters
@@ -188,9 +189,7 @@ def _watching(scene: Scene, ask: dict[int, str], stop_at: str = "") -> Iterator[
         finish(self, run, *arguments)
         done["chunks"] += 1
         if name := ask.get(done["chunks"]):
-            journal = scene.journal()
-            journal.control.ask(run, checkpoint=name)
-            journal.close()
+            Control(self._store).ask(run, checkpoint=name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TargetPlan, "open", open_watched)
@@ -719,6 +718,21 @@ def test_a_run_that_was_rolled_back_is_over(scene: Scene) -> None:
     with pytest.raises(UsageError, match="rolled back already"):
         scene.rollback()
     assert scene.begin(into_existing=True).error is None
+
+
+def test_indexes_of_a_run_that_broke_while_it_made_them_are_dropped(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """They are in the journal before they are in the graph."""
+    scene = Scene(make_database("CREATE TABLE city (id int PRIMARY KEY)"), tmp_path)
+    scene.settle()
+    before = _schema(scene)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmbeddedGraph, "prepare", _killing(EmbeddedGraph.prepare, 1, True, BROKEN))
+        assert scene.begin().error is not None
+        assert _schema(scene) != before
+        assert scene.rollback().balanced
+    assert _schema(scene) == before
 
 
 def test_a_run_that_never_wrote_is_rolled_back_without_a_graph(

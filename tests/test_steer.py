@@ -23,8 +23,8 @@ from geode_tui.migration.journal import Journal, NewRun, RunRecord
 from geode_tui.migration.runner import Runner, RunRequest
 from tests.command_line import CommandLine, Finished
 from tests.conftest import MakeDatabase
+from tests.documentation import documented_keys
 from tests.migrate import read_catalog
-from tests.test_cli import _documented_keys
 
 PEOPLE = """
 CREATE TABLE person (id int PRIMARY KEY, name text NOT NULL, friend int REFERENCES person);
@@ -129,7 +129,7 @@ def test_the_only_run_that_goes_needs_no_number(going: Going) -> None:
     assert going.line.run_here("pause", "--json").json["paused"] is True
     knobs = going.line.run_here("resume", "--json").json
     assert (knobs["run"], knobs["paused"]) == (1, False)
-    assert set(knobs) == _documented_keys("knobs")
+    assert set(knobs) == documented_keys("knobs")
 
 
 def test_a_run_that_goes_and_is_not_paused_is_not_resumed(going: Going) -> None:
@@ -191,7 +191,7 @@ def test_a_checkpoint_is_taken_while_a_run_goes(going: Going, paused: bool) -> N
     name = "before the 'pets' [/b]"
     done = going.line.run_here("checkpoint", "1", name, "--json")
     assert (done.code, done.json["name"], done.json["automatic"]) == (EXIT_OK, name, False)
-    assert set(done.json) == _documented_keys("checkpoint")
+    assert set(done.json) == documented_keys("checkpoint")
     assert going.journal.checkpoints.named(1, name).step == done.json["step"]
     assert going.journal.control.knobs(1).checkpoint == ""
     assert going.journal.control.knobs(1).paused is paused
@@ -287,9 +287,9 @@ def test_a_run_that_goes_tells_its_rate_its_workers_and_its_source(going: Going)
     document = going.until(
         lambda document: bool(document["rate"] and document["eta"] and document["source_load"])
     )
-    assert set(document) == _documented_keys("status")
-    assert set(document["waits"][0]) == _documented_keys("wait")
-    assert set(document["entities"][0]) == _documented_keys("entity")
+    assert set(document) == documented_keys("status")
+    assert set(document["waits"][0]) == documented_keys("wait")
+    assert set(document["entities"][0]) == documented_keys("entity")
     assert document["pace"] == "throttled to 200 rows/s by ann@db1"
     assert document["source_load"]["replica lag"] == "none known"
     assert any(text.startswith(("A: ", "B: ")) for text in document["workers"])

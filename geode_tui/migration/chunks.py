@@ -198,6 +198,17 @@ class Chunks:
             "run = ? AND entity = ? AND state = 'done' ORDER BY number", run, entity
         )
 
+    def refused(self, run: int, entity: str, error_class: str) -> list[Chunk]:
+        """The chunks of an entity that are done, but for rows refused for such a reason."""
+        return self._chunks(
+            "run = ? AND entity = ? AND state = 'done' AND number IN (SELECT chunk FROM dead_letter"
+            " WHERE dead_letter.run = chunk.run AND dead_letter.entity = chunk.entity"
+            " AND error_class = ?) ORDER BY number",
+            run,
+            entity,
+            error_class,
+        )
+
     def _chunks(self, where: str, *arguments: object) -> list[Chunk]:
         rows = self._store.all(f"SELECT * FROM chunk WHERE {where}", *arguments)
         return [_chunk(row) for row in rows]

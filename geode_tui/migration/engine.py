@@ -311,9 +311,10 @@ class Engine:
             await asyncio.to_thread(target.declare, record.uid, declared)
         self._checkpoint("begin", "prepare")
         shapes = [e.shape for e in entities if isinstance(e.shape, NodeShape)]
-        for statement in await asyncio.to_thread(target.prepare, shapes):
+        for statement in await asyncio.to_thread(target.missing, shapes):
             self._journal.add_prepared(number, statement)
             self._tell("info", statement)
+        await asyncio.to_thread(target.prepare, shapes)
 
     def _checkpoint(self, name: str, phase: str, wave: str = "") -> None:
         """An automatic checkpoint before a phase or a wave; only its first time counts."""

@@ -394,8 +394,10 @@ class Journal:
         return tuple(Finding(**json.loads(row["finding"])) for row in rows)
 
     def add_prepared(self, number: int, statement: str) -> None:
-        """Journal a statement that prepared the target, so that a rollback can undo it."""
+        """Journal a statement that will prepare the target, so that a rollback can undo it."""
         with self.store.write() as db:
+            if statement in self.prepared(number):
+                return
             db.execute(
                 "INSERT INTO prepared (run, position, statement, step)"
                 " SELECT ?, coalesce(max(position), 0) + 1, ?, ? FROM prepared WHERE run = ?",

@@ -10,6 +10,8 @@ removed. In the end the graph is what the last snapshot shows, as if it had been
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections import defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from geode_tui.migration.backfill import Backfill
 
 AnyKey = Key | RelationshipKey
+UNIQUE = "unique"
 
 
 class Reconciliation:
@@ -48,6 +51,7 @@ class Reconciliation:
         self._images = PreImages(self._journal.store)
         self._gone: list[_Gone] = []
         self._touched: set[str] = set()
+        self._moved: dict[str, set[int]] = defaultdict(set)
 
     async def run(self, entities: Sequence[Any]) -> list[Any]:
         """Bring all chunks up to date; returns the entities that must be read again whole.
@@ -68,6 +72,7 @@ class Reconciliation:
                     self._journal.chunks.confirm(self._run, chunks, self._backfill.snapshot)
             else:
                 await self._bring_up(entity, chunks)
+                await self._try_again(entity)
         await self._remove_gone()
         self._backfill.progress.worker("R", "")
         return again
@@ -110,8 +115,16 @@ class Reconciliation:
                 same.append(chunk)
         self._journal.chunks.confirm(self._run, same, self._backfill.snapshot)
 
+    async def _try_again(self, entity: Any) -> None:
+        """Rows whose key was another row's in an older snapshot: it may be theirs by now."""
+        refused = self._journal.chunks.refused(self._run, entity.id, UNIQUE)
+        for chunk in refused:
+            if chunk.number not in self._moved[entity.id]:
+                await self._move_again(entity, chunk)
+
     async def _move_again(self, entity: Any, chunk: Chunk) -> None:
         """Read a chunk that changed; write what differs, note what is gone."""
+        self._moved[entity.id].add(chunk.number)
         chunk = self._journal.chunks.begin_again(self._run, chunk)
         step = chunk.more_steps[-1]
         proxy = _Comparing(self._target, entity, self._run, step, chunk.steps, self._images)
@@ -124,6 +137,9 @@ class Reconciliation:
             result = await move.run(feed, lambda text: self._backfill.progress.worker("R", text))
         finally:
             await feed.close()
+        for other in self._gone:
+            if other.entity is entity:  # a key that went from one row to another is not gone
+                other.keys[:] = [key for key in other.keys if comparable(key) not in proxy.seen]
         there = await asyncio.to_thread(self._keys, entity, chunk)
         gone = [key for key in there if comparable(key) not in proxy.seen]
         if isinstance(entity.shape, NodeShape) and (gone or proxy.made):
@@ -132,7 +148,7 @@ class Reconciliation:
             # Not journaled as done before they are removed: a kill in between finds them again.
             self._gone.append(_Gone(entity, chunk, result, gone))
             return
-        await asyncio.to_thread(self._remove, entity, gone, step)
+        await asyncio.to_thread(self._remove, entity, gone, step, chunk.steps)
         self._finish(entity, chunk, result)
 
     def _finish(self, entity: Any, chunk: Chunk, result: ChunkResult) -> None:
@@ -153,12 +169,17 @@ class Reconciliation:
     async def _remove_gone(self) -> None:
         for gone in self._gone:
             step = self._journal.chunks.next_step(self._run)
-            await asyncio.to_thread(self._remove, gone.entity, gone.keys, step)
+            await asyncio.to_thread(self._remove, gone.entity, gone.keys, step, gone.chunk.steps)
             self._finish(gone.entity, gone.chunk, gone.result)
 
-    def _remove(self, entity: Any, keys: Sequence[AnyKey], step: int) -> None:
-        """Remove what is no more in the source; what was there is journaled before."""
-        shape = entity.shape
+    def _remove(
+        self, entity: Any, keys: Sequence[AnyKey], step: int, steps: tuple[int, ...]
+    ) -> None:
+        """Remove what is no more in the source; what was there is journaled before.
+
+        Of relationships only what `steps` wrote: another row may lead between the same two nodes.
+        """
+        shape, uid = entity.shape, self._backfill.record.uid
         if not keys:
             return
         if isinstance(shape, NodeShape):
@@ -166,10 +187,10 @@ class Reconciliation:
             put: Any = self._target.put_nodes
         else:
             images = self._target.relationship_images(shape, keys)
-            put = self._target.put_relationships
+            put = functools.partial(self._target.put_relationships, steps=steps)
         pairs = list(zip(keys, images, strict=True))
         self._images.add(self._run, step, entity.id, pairs)
-        put(shape, [(key, None) for key in keys])
+        put(shape, [(key, None) for key in keys], run=uid)
 
 
 @dataclass(frozen=True)
@@ -247,7 +268,8 @@ class _Comparing:
         ]
         changed = [n for n, own in enumerate(ours) if own and not same[n]]
         self.images.add(self.run, self.step, self.entity.id, [(keys[n], found[n]) for n in changed])
-        self.target.put_relationships(shape, [(keys[n], self._image(batch, n)) for n in changed])
+        images = [(keys[n], self._image(batch, n)) for n in changed]
+        self.target.put_relationships(shape, images, batch.run)
         new = [n for n, own in enumerate(ours) if not own]
         made = self._some(batch, new, self.target.write_relationships, False)
         self.seen.update(comparable(key) for key in keys)

@@ -197,9 +197,9 @@ class _Rollback:
         shape = self.shapes[some[0].entity]
         pairs: Any = [(item.key, item.image) for item in some]
         if isinstance(shape, NodeShape):
-            target.put_nodes(shape, pairs)
+            target.put_nodes(shape, pairs, self.record.uid)
         else:
-            target.put_relationships(shape, pairs)
+            target.put_relationships(shape, pairs, self.record.uid)
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ def _remove(target: Target, shape: Shape, uid: str, chunks: list[Chunk]) -> None
     steps = [step for chunk in chunks for step in chunk.steps]
     if isinstance(shape, NodeShape):
         for nodes in batched(target.node_keys(shape, uid, steps), _ROWS):
-            target.put_nodes(shape, [(key, None) for _, key in nodes])
+            target.put_nodes(shape, [(key, None) for _, key in nodes], uid)
         return
     for relationships in batched(target.relationship_keys(shape, uid, steps), _ROWS):
-        target.put_relationships(shape, [(key, None) for _, key in relationships])
+        target.put_relationships(shape, [(key, None) for _, key in relationships], uid, steps)

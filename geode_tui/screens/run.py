@@ -249,8 +249,10 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
             if self.is_current and self._looked_at is not self.workspace.catalog:
                 self._look_up()
         else:
-            with self.app.batch_update():
-                self._show_sight(shown)
+            self._sample(shown)
+            if self.is_current:  # behind a dialog each change would have all of it drawn again
+                with self.app.batch_update():
+                    self._show_sight(shown)
         self._tell_own_end()
 
     def _begin(self, shown: ShownRun | None) -> None:
@@ -264,9 +266,17 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         if self.is_current and shown is not None:
             self.query_one(EntityTable).focus()
 
-    def _show_sight(self, shown: ShownRun) -> None:
+    def _sample(self, shown: ShownRun) -> None:
+        """Take the rate of now, once the journal's of before are there."""
         if isinstance(shown, Runner):
             shown.events()  # the log is the journal's: it has those of before, too
+        snapshot = shown.snapshot()
+        if snapshot.state == "running" and self._looks:
+            told = shown.sight.told if isinstance(shown, RunWatch) and shown.sight else None
+            sample = Sample(told or time.time(), snapshot.rate, bool(snapshot.pace))
+            self.query_one(Throughput).add([sample])
+
+    def _show_sight(self, shown: ShownRun) -> None:
         if isinstance(shown, RunWatch) and shown.sight is None:
             words = "✗ " + self._look_error.what if self._look_error else "… reading the journal"
             self._update("#run-phases", Content(f"run {shown.run_number}  {one_line(words)}"))
@@ -296,9 +306,6 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         changed = self._last is None or self._last.state != snapshot.state
         self._last = snapshot
         self.query_one(Throughput).show_whole(snapshot.state != "running")
-        if snapshot.state == "running" and self._looks:
-            slowed = bool(snapshot.pace)
-            self.query_one(Throughput).add([Sample(time.time(), snapshot.rate, slowed)])
         self.query_one(EntityTable).show_entities(snapshot.entities)
         self._update("#run-totals", totals_text(snapshot))
         self._update("#run-workers-text", workers_text(snapshot))

@@ -78,6 +78,10 @@ class EmbeddedGraph(Changing):
         """Make indexes, then uniqueness, for each label; returns the statements that ran."""
         return self._keys.prepare(nodes)
 
+    def missing(self, nodes: Sequence[NodeShape]) -> list[str]:
+        """The statements that `prepare` would run now."""
+        return self._keys.missing(nodes)
+
     def statements(self, nodes: Sequence[NodeShape]) -> list[str]:
         """The statements by which `prepare` makes what these nodes need, ran or not."""
         return preparation(self._graph_name, nodes)
@@ -170,7 +174,7 @@ class EmbeddedGraph(Changing):
             edges.append((start, end, shape.type, _filled(batch, row[second:])))
         there = 0
         if repeated:
-            left = self._without_present(shape, batch.run, edges)
+            left = self._without_present(shape, batch.run, batch.step, edges)
             there = len(edges) - len(left)
             edges, places = [edges[n] for n in left], [places[n] for n in left]
         written = self._each_or_all(edges, self._graph.batch_create_edges)
@@ -179,7 +183,9 @@ class EmbeddedGraph(Changing):
         )
         return Written(written.rows + there, tuple(orphans), refused)
 
-    def _without_present(self, shape: RelationshipShape, run: str, edges: list[Any]) -> list[int]:
+    def _without_present(
+        self, shape: RelationshipShape, run: str, step: int, edges: list[Any]
+    ) -> list[int]:
         """The positions of what an interrupted attempt of this run has not written yet.
 
         What it wrote and is no more true goes, so that it can be written anew.
@@ -191,8 +197,8 @@ class EmbeddedGraph(Changing):
             wanted[(edge[0], edge[1], *key)].append(place)
         left = set(range(len(edges)))
         for identity, edge_id, own in self._present(shape, set(wanted)):
-            if own.get(RUN) != run:
-                continue
+            if own.get(RUN) != run or own.get(STEP) != step:
+                continue  # another row's, which leads between the same nodes, or did
             same = (n for n in wanted[identity] if n in left and _is_same(edges[n][3], own))
             number = next(same, None)
             if number is None:

@@ -156,9 +156,11 @@ class Changing(Reading):
         shape: RelationshipShape,
         images: Sequence[tuple[RelationshipKey, RelationshipImage | None]],
         run: str | None = None,
+        steps: Sequence[int] | None = None,
     ) -> None:
         """Make the relationship of each key what the image says; see `put_nodes`.
 
+        With `steps` those that other steps wrote stay as they are.
         A relationship of which an end is not there is left out. New ones are made in one
         transaction, the others are changed one by one.
         """
@@ -170,7 +172,11 @@ class Changing(Reading):
         made = []
         with told("the graph refused to be put back"):
             for (_, image), start, end, some in zip(images, starts, ends, there, strict=True):
-                ours = [(edge, own) for edge, own in some if _may_change(own, image, run)]
+                ours = [
+                    (edge, own)
+                    for edge, own in some
+                    if _may_change(own, image, run) and (steps is None or own.get(STEP) in steps)
+                ]
                 if image is None:
                     for edge, _ in ours:
                         self._graph.delete_edge(edge)
@@ -277,8 +283,10 @@ class Changing(Reading):
             return 0
         pattern, stamped = relationship_pattern(shape), f"{gql.member('r', RUN)} IS NOT NULL"
         first, last, count = self._span(f"MATCH {pattern} WHERE {stamped}", "a", {})
-        statement = (
-            f"UNWIND range($first, $last) AS x MATCH {pattern} WHERE id(a) = x AND {stamped} "
+        start, middle = node_pattern("a", shape.start), gql.relationship_with("r", shape.type)
+        statement = (  # in two parts: in one, every start would be tried for every x
+            f"UNWIND range($first, $last) AS x MATCH {start} WHERE id(a) = x WITH a "
+            f"MATCH (a){middle}{node_pattern('b', shape.end)} WHERE {stamped} "
             f"WITH a, r, b LIMIT {_TYPE_ROWS} CREATE (a){gql.relationship_with('s', new)}(b) "
             "SET s = properties(r) DELETE r RETURN count(*) AS c"
         )

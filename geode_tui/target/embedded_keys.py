@@ -78,22 +78,28 @@ class KeyIndexes:
     def prepare(self, shapes: Sequence[NodeShape]) -> list[str]:
         """Make what is not there; returns the statements that ran."""
         with self._lock:
-            indexes = self._query("SHOW INDEXES")
-            names = {row["name"] for row in (*indexes, *self._query("SHOW CONSTRAINTS"))}
-            named = {row["property"] for row in indexes}
-            ran = []
-            for statement in preparation(self._graph, shapes, names):
-                lead = _lead(statement)
-                index = statement.startswith("CREATE INDEX")
-                if index and lead not in named and self._has_index(lead):
-                    continue  # somebody made it with a call: it has no name, and serves as well
-                named.add(lead)
+            missing = self.missing(shapes)
+            for statement in missing:
                 self._query(statement)
-                ran.append(statement)
             self._forget()
             for shape in shapes:
                 self._tidy(shape)
-        return ran
+        return missing
+
+    def missing(self, shapes: Sequence[NodeShape]) -> list[str]:
+        """The statements that make what is not there."""
+        indexes = self._query("SHOW INDEXES")
+        names = {row["name"] for row in (*indexes, *self._query("SHOW CONSTRAINTS"))}
+        named = {row["property"] for row in indexes}
+        found = []
+        for statement in preparation(self._graph, shapes, names):
+            lead = _lead(statement)
+            index = statement.startswith("CREATE INDEX")
+            if index and lead not in named and self._has_index(lead):
+                continue  # somebody made it with a call: it has no name, and serves as well
+            named.add(lead)
+            found.append(statement)
+        return found
 
     def unprepare(self, statements: Sequence[str]) -> None:
         """Drop what these statements of `prepare` made, and nothing else."""

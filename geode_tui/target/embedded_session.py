@@ -32,6 +32,8 @@ REFUSALS = (grafeo.GrafeoError, ValueError, TypeError, OverflowError)
 """What Grafeo raises for a row that it cannot take, and for graver things: see `grave`."""
 _OF_ROWS = ("grafeo-v", "grafeo-q")
 """How errors begin that a value or a statement has made."""
+_IN_THE_WAY = ("conflict", "serialization", "deadlock", "timeout")
+_TROUBLE = ("no space", "os error", "i/o", "closed", "corrupt", "disk", "poison", "read-only")
 
 
 class Session:
@@ -228,14 +230,16 @@ def told(what: str) -> Iterator[None]:
 def grave(error: Exception) -> GeodeTuiError | None:
     """The error where the graph itself is busy or in trouble; None where a row or statement is."""
     message = str(error).lower()
+    if message.startswith("grafeo-q003"):
+        return BusyError("the graph did not answer in time", str(error), "try again")
     if message.startswith(_OF_ROWS):  # its text may quote any value
         return None
-    if message.startswith("grafeo-t") and ("conflict" in message or "serialization" in message):
+    transaction = message.startswith("grafeo-t")
+    if transaction and any(sign in message for sign in _IN_THE_WAY):
         return BusyError("another writer is at the same node", str(error), "try again")
-    signs = ("no space", "os error", "i/o", "closed", "corrupt", "disk", "poison", "read-only")
-    if isinstance(error, grafeo.DatabaseClosedError) or any(sign in message for sign in signs):
+    if transaction or any(sign in message for sign in _TROUBLE):
         return _write_error(error)
-    return None
+    return _write_error(error) if isinstance(error, grafeo.DatabaseClosedError) else None
 
 
 def _write_error(error: Exception) -> GeodeTuiError:

@@ -125,6 +125,10 @@ class FileTarget(WrittenOnce):
         """Files need no indexes."""
         return []
 
+    def missing(self, nodes: Sequence[NodeShape]) -> list[str]:
+        """Files need no indexes."""
+        return []
+
     def statements(self, nodes: Sequence[NodeShape]) -> list[str]:
         """Files need no indexes."""
         return []

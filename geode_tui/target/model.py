@@ -158,6 +158,10 @@ class Target(Protocol):
         """Write relationships in one transaction; a row whose end is not there is an orphan."""
         ...
 
+    def missing(self, nodes: Sequence[NodeShape]) -> list[str]:
+        """The statements that `prepare` would run now, to be journaled before it does."""
+        ...
+
     def statements(self, nodes: Sequence[NodeShape]) -> list[str]:
         """The statements by which `prepare` makes what these nodes need, ran or not."""
         ...
@@ -248,9 +252,7 @@ class Target(Protocol):
 
     # -- what a step wrote, and putting back what was there ---------------------------------------
 
-    def node_keys(
-        self, shape: NodeShape, run: str, steps: Sequence[int]
-    ) -> list[tuple[int, Key]]:
+    def node_keys(self, shape: NodeShape, run: str, steps: Sequence[int]) -> list[tuple[int, Key]]:
         """The step and the key of every node of a shape that a run wrote in some steps (a scan)."""
         ...
 
@@ -271,11 +273,15 @@ class Target(Protocol):
         ...
 
     def put_nodes(
-        self, shape: NodeShape, images: Sequence[tuple[Key, NodeImage | None]]
+        self,
+        shape: NodeShape,
+        images: Sequence[tuple[Key, NodeImage | None]],
+        run: str | None = None,
     ) -> None:
         """Make the node of each key what the image says: made, replaced or (None) removed.
 
-        In one transaction, repeatable. A node that stays keeps its relationships.
+        In one transaction, repeatable. A node that stays keeps its relationships. With `run` the
+        nodes of other runs stay as they are.
         """
         ...
 
@@ -283,10 +289,13 @@ class Target(Protocol):
         self,
         shape: RelationshipShape,
         images: Sequence[tuple[RelationshipKey, RelationshipImage | None]],
+        run: str | None = None,
+        steps: Sequence[int] | None = None,
     ) -> None:
         """Make the relationship of each key what the image says; see `put_nodes`.
 
-        A relationship of which an end is not there is left out.
+        A relationship of which an end is not there is left out. With `steps` those that other
+        steps wrote stay as they are, also between the same two nodes.
         """
         ...
 
@@ -319,9 +328,7 @@ class Target(Protocol):
         """Set some properties (None removes one) of the relationships of some keys."""
         ...
 
-    def rename_property(
-        self, shape: NodeShape | RelationshipShape, old: str, new: str
-    ) -> int:
+    def rename_property(self, shape: NodeShape | RelationshipShape, old: str, new: str) -> int:
         """Give a property another name wherever it is; how many had it. Repeatable."""
         ...
 

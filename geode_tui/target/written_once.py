@@ -47,7 +47,12 @@ class WrittenOnce:
         """Not for files: an export overwrites nothing."""
         raise unsupported(_UNCHANGED)
 
-    def put_nodes(self, shape: NodeShape, images: Sequence[tuple[Key, NodeImage | None]]) -> None:
+    def put_nodes(
+        self,
+        shape: NodeShape,
+        images: Sequence[tuple[Key, NodeImage | None]],
+        run: str | None = None,
+    ) -> None:
         """Not for files."""
         raise unsupported(_UNCHANGED)
 
@@ -55,6 +60,8 @@ class WrittenOnce:
         self,
         shape: RelationshipShape,
         images: Sequence[tuple[RelationshipKey, RelationshipImage | None]],
+        run: str | None = None,
+        steps: Sequence[int] | None = None,
     ) -> None:
         """Not for files."""
         raise unsupported(_UNCHANGED)
