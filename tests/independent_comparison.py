@@ -61,6 +61,7 @@ _LAST_MICROSECOND = 252_455_615_999_999_999  # 9999-12-31 23:59:59.999999
 _FIRST_MICROSECOND = -63_082_281_600_000_000  # 0001-01-01
 
 # Extensions' operators (citext's =) are found by the search path alone.
+_VERSION = "_GeodeTuiSchema"
 _EXTENSION_SCHEMAS = """
 SELECT DISTINCT quote_ident(n.nspname) AS name FROM pg_extension x
 JOIN pg_namespace n ON n.oid = x.extnamespace WHERE n.nspname <> 'pg_catalog'
@@ -772,11 +773,15 @@ class _Graph:
         return next((int(row["c"]) for row in self._execute(statement)), 0)
 
     def labels(self) -> Counter[tuple[str, ...]]:
-        """Every set of labels that nodes have, and how many have it."""
+        """Every set of labels that nodes have, and how many have it.
+
+        The nodes that say which mapping a graph holds are of no table: they are left out.
+        """
         rows = self._execute("MATCH (n) RETURN labels(n) AS l, count(n) AS c")
         counts: Counter[tuple[str, ...]] = Counter()
         for row in rows:
-            counts[tuple(sorted(row["l"]))] += row["c"]
+            if row["l"] != [_VERSION]:
+                counts[tuple(sorted(row["l"]))] += row["c"]
         return counts
 
     def types(self) -> list[str]:
@@ -892,7 +897,7 @@ class _Comparer:
             await self._compare_nodes(node)
         self._other_nodes()
         await self._compare_all_relationships()
-        nodes = self._graph.number("MATCH (n) RETURN count(n) AS c")
+        nodes = sum(self._graph.labels().values())
         relationships = self._graph.number("MATCH ()-[r]->() RETURN count(r) AS c")
         self._must_be_all(nodes, relationships)
         return Comparison(tuple(self._entities), nodes, relationships)

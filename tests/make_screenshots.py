@@ -49,6 +49,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="geode-pictures-") as name:
         folder = Path(name)
         os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = name
+        os.environ["LOGNAME"] = "dba"
         os.chdir(folder)
         with EmbeddedPostgres(folder / "postgres") as server:
             dsn = asyncio.run(build_shop(server.dsn, ROWS))

@@ -1,4 +1,4 @@
-"""The snapshot is lost and rows have changed since: in the end the graph is what the last one shows."""
+"""The snapshot is lost, rows have changed since: in the end the graph is what the last one shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from geode_tui.mapping.file import save
 from geode_tui.mapping.infer import infer
 from geode_tui.migration import postgres_origin
-from geode_tui.migration.chunks import Chunk, Chunks, ChunkResult
+from geode_tui.migration.chunks import Chunk, ChunkResult, Chunks
 from geode_tui.migration.engine import Engine
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner, RunRequest
@@ -23,15 +23,16 @@ from tests.migrate import read_catalog
 # checked, n:m, a label by value, no key; a reference to a column that is not the table's key.
 SHOP = """
 CREATE TABLE city (id int PRIMARY KEY, code text NOT NULL UNIQUE, name text);
-CREATE TABLE person (id int PRIMARY KEY, name text, city text REFERENCES city (code) ON UPDATE CASCADE
-  ON DELETE SET NULL, boss int);
+CREATE TABLE person (id int PRIMARY KEY, name text, boss int,
+  city text REFERENCES city (code) ON UPDATE CASCADE ON DELETE SET NULL);
 CREATE TABLE visit (person int NOT NULL REFERENCES person ON UPDATE CASCADE ON DELETE CASCADE,
-  city int NOT NULL REFERENCES city ON DELETE CASCADE, day date, note text, PRIMARY KEY (person, city, day));
+  city int NOT NULL REFERENCES city ON DELETE CASCADE, day date, note text,
+  PRIMARY KEY (person, city, day));
 CREATE TABLE word (key text PRIMARY KEY, person int REFERENCES person ON UPDATE CASCADE
   ON DELETE SET NULL);
 CREATE TABLE log (at int, what text);
 INSERT INTO city SELECT n, 'c' || n, 'city ' || n FROM generate_series(1, 60) n;
-INSERT INTO person SELECT n, 'person ' || n, CASE WHEN n % 3 > 0 THEN 'c' || n % 40 + 1 END, n / 2
+INSERT INTO person SELECT n, 'person ' || n, n / 2, CASE WHEN n % 3 > 0 THEN 'c' || n % 40 + 1 END
   FROM generate_series(1, 400) n;
 ALTER TABLE person ADD FOREIGN KEY (boss) REFERENCES person ON UPDATE CASCADE ON DELETE SET NULL
   NOT VALID;
@@ -44,7 +45,7 @@ ANALYZE;
 CHANGES = {
     "rows are added": """
         INSERT INTO city VALUES (0, 'c0', 'new'), (1000, 'c1000', 'new');
-        INSERT INTO person VALUES (0, 'nobody', 'c0', NULL), (5000, 'new', 'c1000', 1);
+        INSERT INTO person VALUES (0, 'nobody', NULL, 'c0'), (5000, 'new', 1, 'c1000');
         INSERT INTO visit VALUES (0, 0, '2025-01-01', 'x'), (5000, 1, '2025-01-01', 'y');
         INSERT INTO word VALUES ('', 0), ('zzz', 5000); INSERT INTO log VALUES (99, 'late')""",
     "rows are changed": """

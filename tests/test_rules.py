@@ -19,7 +19,6 @@ from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
 from geode_tui.migration import postgres_origin
 from geode_tui.migration.chunks import Chunks
-from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.target.embedded import EmbeddedGraph
 from geode_tui.validation.ledger import Entry

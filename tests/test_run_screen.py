@@ -29,6 +29,7 @@ from geode_tui.widgets.throughput import Sample, columns, drawn
 from tests.conftest import MakeDatabase
 from tests.journaled import going, journal_run, tell
 from tests.sitting import HOSTILE, NARROW, NORMAL, PATIENCE, TINY, Sitting, sitting
+from tests.terminal import footer_keys
 
 BIG = """
 CREATE TABLE people (id int PRIMARY KEY, name text);
@@ -290,6 +291,38 @@ async def test_a_run_that_was_killed_is_not_shown_as_going(tmp_path: Path) -> No
         assert not isinstance(sit.app.screen, PromptDialog)
 
 
+async def test_a_run_that_is_being_rolled_back_has_no_knobs(tmp_path: Path) -> None:
+    """There is nothing to pause or to throttle in it."""
+    with closing(Journal()) as journal:
+        number = journal_run(journal, "rolling back")
+    async with sitting("run", tmp_path, size=NARROW) as sit:
+        sit.app.show_in("run", str(number))
+        await sit.sees("being rolled back: shop@db1")
+        await sit.press("space", "t", "s")
+        assert not isinstance(sit.app.screen, PromptDialog | ConfirmDialog)
+        assert "throttle" not in footer_keys(sit.app)
+
+
+async def test_what_is_at_work_stands_first(tmp_path: Path) -> None:
+    """What is done sinks to the end; who went to an entity stays on it."""
+    parts = [progress(id=f"Done {n}", state="done") for n in range(40)]
+    early = going(*parts, progress(id="Busy"), progress(id="Waits", state="waiting"))
+    late = going(*parts, progress(id="Busy", state="done"), progress(id="Waits"))
+    async with sitting("run", tmp_path, size=NARROW) as sit:
+        runner = ShownRunner(early)
+        sit.workspace.runner = runner
+        await sit.sees("Busy ▶ writing")
+        table = sit.app.screen.query_one(EntityTable)
+        assert [str(table.row(n)[0]) for n in range(3)] == ["Busy", "Waits", "Done 0"]
+        await sit.press("down", "down")
+        runner.show(late)
+        await sit.sees("Waits ▶ writing")
+        assert str(table.row(0)[0]) == "Waits"
+        assert table.entity is not None
+        assert table.entity.id == "Done 0"
+        sit.workspace.runner = None
+
+
 async def test_a_run_that_is_not_there_is_told_without_a_trace(tmp_path: Path) -> None:
     """A number that the journal does not know."""
     async with sitting("run", tmp_path, size=NARROW) as sit:
@@ -477,6 +510,10 @@ class ShownRunner(Runner):
 
     def __init__(self, shown: RunSnapshot) -> None:
         super().__init__(resume=shown.run)
+        self._shown = shown
+
+    def show(self, shown: RunSnapshot) -> None:
+        """Show another state from now on."""
         self._shown = shown
 
     def snapshot(self) -> RunSnapshot:

@@ -16,7 +16,7 @@ import pytest
 from geode_tui.catalog import TableName
 from geode_tui.cli import main
 from geode_tui.demo import EmbeddedPostgres
-from geode_tui.errors import EXIT_OK, EXIT_USAGE, GeodeTuiError
+from geode_tui.errors import EXIT_OK, EXIT_USAGE, GeodeTuiError, RunStopped
 from geode_tui.mapping import edits
 from geode_tui.mapping.file import mapping_hash, parse, save
 from geode_tui.mapping.model import (
@@ -35,10 +35,10 @@ from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.migration.schema_change import SchemaRequest
 from geode_tui.migration.schema_steps import GraphSteps
-from geode_tui.migration.versions import LABEL, Versions
-from geode_tui.target import open_target
+from geode_tui.migration.versions import LABEL
 from tests.command_line import CommandLine
 from tests.conftest import MakeDatabase, _execute, run_now
+from tests.documentation import documented_keys
 from tests.graph_dump import Dump, differences, dump
 
 SOURCE = """
@@ -503,28 +503,22 @@ def _no_idle_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def town(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Town:
     """A source, and a graph that holds it by the old mapping as version 1."""
-    run_now(_execute(postgres.dsn(), "CREATE DATABASE town TEMPLATE template0"))
-    dsn, folder = postgres.dsn("town"), tmp_path_factory.mktemp("town")
+    return make_town(postgres, tmp_path_factory.mktemp("town"))
+
+
+def make_town(server: EmbeddedPostgres, folder: Path) -> Town:
+    """Fill a database on a server, and migrate it by the old mapping."""
+    run_now(_execute(server.dsn(), "CREATE DATABASE town TEMPLATE template0"))
+    dsn = server.dsn("town")
     run_now(_execute(dsn, SOURCE))
     mapping = parse(OLD, "old").mapping
-    graph = _migrated(dsn, folder, mapping)
-    return Town(dsn, graph, mapping)
+    return Town(dsn, migrated(dsn, folder, mapping), mapping)
 
 
-def _migrated(dsn: str, folder: Path, mapping: Mapping) -> Path:
+def migrated(dsn: str, folder: Path, mapping: Mapping) -> Path:
     """A new graph of a mapping, whose version it holds."""
     graph, journal = folder / "fresh.grafeo", folder / "fresh.sqlite3"
-    runner = Runner(RunRequest(dsn, str(graph), mapping), journal=journal)
-    _run(runner)
-    kept = Journal(journal)
-    assert runner.run_number is not None
-    record = kept.run(runner.run_number)
-    target = open_target(str(graph))
-    if Versions(target).newest() is None:
-        step = kept.chunks.next_step(record.number)
-        Versions(target).record(mapping, "migrated", record.uid, step)
-    target.close()
-    kept.close()
+    _run(Runner(RunRequest(dsn, str(graph), mapping), journal=journal))
     return graph
 
 
@@ -536,17 +530,18 @@ def _run(runner: Runner) -> Runner:
     return runner
 
 
-def _apply(town: Town, graph: Path, new: Mapping, source: str | None = None) -> Runner:
+def apply(town: Town, graph: Path, new: Mapping, source: str | None = None) -> Runner:
+    """Lead a graph of the old mapping to a new one; raises its error."""
     request = _request(town, graph, new, source)
     return _run(Runner(request, journal=graph.with_name("journal.sqlite3")))
 
 
 def _request(town: Town, graph: Path, new: Mapping, source: str | None = None) -> SchemaRequest:
     dsn = town.dsn if source is None else source
-    return SchemaRequest(dsn, str(graph), new, kind="schema", description="a change")
+    return SchemaRequest(dsn, str(graph), new, description="a change")
 
 
-def _things(graph: Path) -> Dump:
+def things(graph: Path) -> Dump:
     """All that a graph holds of its mapping, but who wrote it when."""
     found = dump(graph, without=("_run", "_step"))
     nodes = {node: n for node, n in found.nodes.items() if node[0] != (LABEL,)}
@@ -562,10 +557,10 @@ def test_a_graph_that_is_led_over_is_as_if_it_had_been_migrated_anew(
     for name in names:
         new = CHANGES[name](new)
     before = dump(graph)
-    runner = _apply(town, graph, new)
+    runner = apply(town, graph, new)
     assert runner.ledger is not None
     assert runner.ledger.balanced
-    fresh, led = _things(_migrated(town.dsn, tmp_path, new)), _things(graph)
+    fresh, led = things(migrated(town.dsn, tmp_path, new)), things(graph)
     assert led == fresh, "\n".join(differences(led, fresh))
 
     journal = Journal(graph.with_name("journal.sqlite3"))
@@ -636,13 +631,35 @@ def test_a_change_that_breaks_in_each_of_its_steps_is_resumed(
             assert "_Killed" in str(runner.error)
             runner = Runner(resume=1, journal=journal)
     assert len(breaks.met) > 20
-    fresh, led = _things(_migrated(town.dsn, tmp_path, new)), _things(graph)
+    fresh, led = things(migrated(town.dsn, tmp_path, new)), things(graph)
     assert led == fresh, "\n".join(differences(led, fresh))
     kept = Journal(journal)
     assert roll_back(kept, 1).balanced
     kept.close()
     after = dump(graph)
     assert after == before, "\n".join(differences(before, after))
+
+
+def test_a_change_that_is_stopped_between_two_steps_goes_on(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends the step that is going; `resume` does the rest."""
+    graph, new = town.copy(tmp_path), CHANGES["two labels become one"](town.mapping)
+    journal, end = tmp_path / "journal.sqlite3", GraphSteps._end
+    runner = Runner(_request(town, graph, new), journal=journal)
+
+    def stopping(steps: GraphSteps, number: int, changed: int) -> None:
+        end(steps, number, changed)
+        runner.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GraphSteps, "_end", stopping)
+        with pytest.raises(RunStopped):
+            _run(runner)
+    assert _count(graph, "MATCH (n:Party) RETURN count(n) AS c") == 0
+    _run(Runner(resume=1, journal=journal))
+    fresh, led = things(migrated(town.dsn, tmp_path, new)), things(graph)
+    assert led == fresh, "\n".join(differences(led, fresh))
 
 
 DIES = """
@@ -676,7 +693,7 @@ def test_a_change_whose_process_is_killed_goes_on_with_resume(town: Town, tmp_pa
     assert dies(100, *resume) == -9
     resumed = there.run(*resume)
     assert resumed.code == EXIT_OK, resumed.err
-    fresh, led = _things(_migrated(town.dsn, tmp_path, new)), _things(graph)
+    fresh, led = things(migrated(town.dsn, tmp_path, new)), things(graph)
     assert led == fresh, "\n".join(differences(led, fresh))
 
 
@@ -709,6 +726,8 @@ def test_a_graph_says_which_mapping_it_holds(
     newest = found["versions"][1]
     assert (newest["description"], newest["hash"]) == ("people", mapping_hash(new))
     assert newest["who"] == whoami()
+    assert set(found) == documented_keys("schema status")
+    assert set(newest) == documented_keys("schema version")
     assert newest["run"] == Journal().run(1).uid
     assert main(["rollback", "1", "--yes"]) == EXIT_OK
     capsys.readouterr()
@@ -740,6 +759,24 @@ def test_a_change_is_asked_about_by_the_name_of_the_target(
     assert "1. rename label Person to Human" in told
     assert "answer with --yes" in told
     assert (dump(graph), Journal().runs()) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("status",), "which graph?"),
+        (("status", "a.yaml"), "schema status takes no files"),
+        (("diff", "a.yaml"), "two mappings are expected"),
+        (("diff", "--target", "no.grafeo"), "two mappings are expected"),
+        (("apply", "--target", "no.grafeo"), "which mapping?"),
+    ],
+)
+def test_what_is_missing_is_named(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong use ends with 2 and says what is expected."""
+    assert main(["schema", *arguments]) == EXIT_USAGE
+    assert told in capsys.readouterr().err
 
 
 def _bare(graph: Path) -> None:
@@ -776,10 +813,10 @@ def test_names_change_without_the_source(town: Town, tmp_path: Path) -> None:
     """A graph whose source is long gone can still get other names."""
     graph = town.copy(tmp_path)
     new = _renamed_items(_renamed(town.mapping, ("Person", "Human")), "Club", ("name", "title"))
-    _apply(town, graph, new, source="")
+    apply(town, graph, new, source="")
     assert _count(graph, "MATCH (n:Human) RETURN count(n) AS c") == 40
     with pytest.raises(GeodeTuiError):
-        _apply(town, graph, _more(new, "Club", Property("motto", "motto", "STRING")), source="")
+        apply(town, graph, _more(new, "Club", Property("motto", "motto", "STRING")), source="")
 
 
 def _count(graph: Path, statement: str) -> int:
@@ -816,7 +853,7 @@ def test_what_others_made_in_the_graph_is_never_changed(
     taken: Change = lambda m: _renamed_items(m, "Club", ("name", "title"))  # noqa: E731
     new = CHANGES.get(change, taken)(town.mapping)
     with pytest.raises(GeodeTuiError, match=told):
-        _apply(town, graph, new)
+        apply(town, graph, new)
     after = dump(graph)
     assert after == before, "\n".join(differences(before, after))
 
@@ -826,7 +863,7 @@ def test_what_others_made_beside_it_stays(town: Town, tmp_path: Path) -> None:
     graph = town.copy(tmp_path)
     _query(graph, "MATCH (a:City {id: 1}) INSERT (:Hall {no: 1})-[:STANDS_IN {since: 1900}]->(a)")
     before = dump(graph)
-    _apply(town, graph, _everything(town.mapping))
+    apply(town, graph, _everything(town.mapping))
     there = "MATCH (:Hall {no: 1})-[r:STANDS_IN {since: 1900}]->(:Town) RETURN count(r) AS c"
     assert _count(graph, there) == 1
     journal = Journal(graph.with_name("journal.sqlite3"))
@@ -854,10 +891,10 @@ nodes:
 relationships: []
 """
     mapping = parse(text, "t").mapping
-    graph = _migrated(dsn, tmp_path, mapping)
+    graph = migrated(dsn, tmp_path, mapping)
     run_now(_execute(dsn, "INSERT INTO t VALUES (2, 'y')"))
     town = Town(dsn, graph, mapping)
-    runner = _apply(town, graph, _more(mapping, "T", Property("a", "a", "STRING")))
+    runner = apply(town, graph, _more(mapping, "T", Property("a", "a", "STRING")))
     assert runner.ledger is not None
     told = [event.message for event in runner.events() if event.level == "warning"]
     assert "fill T: 1 rows of the source are not in the graph" in told
@@ -875,8 +912,7 @@ def test_what_was_left_out_is_still_known_under_the_new_names(
     graph = tmp_path / "g.grafeo"
     both = ["--source", town.dsn, "--target", str(graph), "--mapping"]
     assert main(["migrate", *both, str(tmp_path / "old.yaml")]) == EXIT_OK
-    from_ = ["--from", str(tmp_path / "old.yaml"), "--yes"]
-    assert main(["schema", "apply", *both, str(tmp_path / "new.yaml"), *from_]) == EXIT_OK
+    assert main(["schema", "apply", *both, str(tmp_path / "new.yaml"), "--yes"]) == EXIT_OK
     capsys.readouterr()
     assert main(["validate", *both, str(tmp_path / "new.yaml"), "--json"]) == EXIT_OK
     entries = {entry["id"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}

@@ -264,7 +264,7 @@ def test_a_run_whose_sessions_are_terminated_goes_on_by_itself(
     runner.start()
     wait_until(lambda: runner.snapshot().rows_written > 300 or runner.finished)
     assert not runner.finished
-    # In the order of their start: the catalog's session, the snapshot's, the governor's, the readers'.
+    # In the order of their start: the catalog's session, the snapshot's, the governor's, readers'.
     places = {"all": "0, 1, 2, 3, 4", "the snapshot's": "1", "a reader's": "3"}[whose]
 
     async def terminate() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from geode_tui.errors import GeodeTuiError
-from geode_tui.target import embedded_change, embedded_session
+from geode_tui.target import embedded_change, embedded_read, embedded_session
 from geode_tui.target.embedded import EmbeddedGraph
 from geode_tui.target.model import (
     NodeBatch,
@@ -42,6 +43,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_session, "PAGE", 5)
     monkeypatch.setattr(embedded_session, "PARAMETER_ROWS", 4)
     monkeypatch.setattr(embedded_change, "PARAMETER_ROWS", 4)
+    monkeypatch.setattr(embedded_read, "PARAMETER_ROWS", 4)
+    monkeypatch.setattr(embedded_read, "PAGE", 5)
     monkeypatch.setattr(embedded_change, "_START_PAGE", 4)
     monkeypatch.setattr(embedded_change, "_TYPE_ROWS", 3)
 
@@ -302,6 +305,41 @@ def test_a_scan_gives_everything_of_a_shape_once(graph: EmbeddedGraph, rows: int
     assert sorted(chain) == [(((n,), (n + 1,), ()), (f"n{n}",)) for n in range(THINGS - 1)]
     of = [item for some in graph.scan_relationships(OF, (), rows) for item in some]
     assert len(of) == len({key for key, _ in of}) == 2 * PARTS
+
+
+@pytest.mark.parametrize("at_once", [0, 1000])
+def test_doubled_keys_and_relationships_are_counted_in_graphs_of_any_size(
+    graph: EmbeddedGraph, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small graph is grouped at once, a large one looked up in parts: the same figures."""
+    monkeypatch.setattr(embedded_read, "AT_ONCE", at_once)
+    owned = replace(OF, owned=True, key=())
+
+    def counted() -> list[int]:
+        nodes = [graph.duplicate_nodes(shape) for shape in (THING, PART, OTHER)]
+        edges = [graph.duplicate_relationships(shape) for shape in (OF, NEXT, owned)]
+        return nodes + edges
+
+    assert counted() == [0, 0, 0, 0, 0, PARTS]
+    graph.unprepare([s for s in graph.statements([THING, PART, OTHER]) if "UNIQUE" in s])
+    for number in (1, 1, 2, 7):
+        graph.query_with(
+            "CREATE (n:Part) SET n = $p", {"p": {"id": number, "no": number, "_of": "Other"}}
+        )
+    graph.write_relationships(
+        RelationshipBatch(NEXT, [(n, n + 1, "twice", n) for n in (1, 1, 4)], RUN, 9), False
+    )
+    assert counted() == [0, 0, 2, 0, 3, PARTS]
+
+
+def test_nodes_are_found_by_their_fingerprints(graph: EmbeddedGraph) -> None:
+    """Those of the rule only, and no more than wanted."""
+    marks = [3, 4, 5, 5, 10_000]
+    assert graph.present_fingerprints(THING, marks) == {3, 4, 5}
+    assert graph.present_fingerprints(THING, []) == set()
+    found = graph.read_marked(PART, marks, 100)
+    assert sorted((node["id"], node["_of"]) for node in found) == [(n, PART.of) for n in (3, 4, 5)]
+    assert len(graph.read_marked(PART, list(range(PARTS)), 13)) == 13
 
 
 def test_properties_are_set_and_removed_by_key(graph: EmbeddedGraph) -> None:

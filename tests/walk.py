@@ -156,6 +156,11 @@ def _run(terminal: Terminal) -> None:
     terminal.press("5")
     terminal.sees("✓ balanced: every row of", "Purchase")
     _show("the report", terminal)
+    terminal.press("6")
+    terminal.sees("migrate ✓ done", "✓ balanced", "checkpoints begin")
+    _show("the history", terminal)
+    terminal.press("Enter")
+    terminal.sees("done, reopened", "Purchase")
     terminal.press("q")
     terminal.ends()
 

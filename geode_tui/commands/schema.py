@@ -175,7 +175,6 @@ def _apply(arguments: argparse.Namespace) -> int:
         schemas_of(arguments),
         arguments.parallel,
         arguments.batch_size,
-        kind="schema",
         old=old,
         description=arguments.description,
     )

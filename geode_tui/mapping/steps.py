@@ -21,6 +21,7 @@ from geode_tui.mapping.model import (
     OF,
     ROW,
     RUN,
+    STEP,
     NodeRule,
     Property,
     RelationshipRule,
@@ -325,7 +326,7 @@ class Work:
     def _retype(self, pair: Pair[RelationshipRule], before: str, after: str) -> Step:
         names = [item.name for item in pair.old.included_properties]
         names += [ROW] if pair.old.key == (ROW,) else []
-        fields = [(name, gql.member("r", name)) for name in (*names, RUN, FINGERPRINT)]
+        fields = [(name, gql.member("r", name)) for name in (*names, RUN, STEP, FINGERPRINT)]
         made = gql.relationship_with("", after, fields)
         statement = f"MATCH {self._relationship(pair.old, before)} INSERT (a){made}(b) DELETE r"
         text = f"rename {before} to {after}"

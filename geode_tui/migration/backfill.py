@@ -100,7 +100,8 @@ class Backfill:
             try:
                 await self._cut(entities)
                 await self._move(entities, everything)
-                if await self._reconcile(entities, everything):
+                if await self._reconcile(everything):
+                    await self._checkpoint_if_asked()
                     return
             except SnapshotLostError as lost:
                 lost_in_vain = lost_in_vain + 1 if landed == self._landed else 0
@@ -236,7 +237,7 @@ class Backfill:
             has_turn = await self.pace.turn(place, self.stop)
             if self._over:
                 return None
-            await self._checkpoint_if_asked(name)
+            await self._checkpoint_if_asked()
             if not has_turn:
                 if self._schedule.over:
                     return None
@@ -366,9 +367,12 @@ class Backfill:
 
     _wanted: str = field(default="", init=False)
 
-    async def _checkpoint_if_asked(self, name: str) -> None:
-        """Let the chunks in flight end, then take the checkpoint that somebody asked for."""
-        if not self._wanted:
+    async def _checkpoint_if_asked(self) -> None:
+        """Let the chunks in flight end, then take the checkpoint that somebody asked for.
+
+        Not while a chunk is half brought up to a snapshot: then it is taken after that.
+        """
+        if not self._wanted or self.journal.chunks.unsettled(self.record.number):
             return
         self._quiet = self.pace.draining = True
         if self._schedule.flying:
@@ -417,6 +421,9 @@ class Backfill:
     async def restart_unkeyed(self, entities: Sequence[Any], everything: Sequence[Any]) -> None:
         """What another snapshot can only read from its beginning is removed and begun again."""
         number = self.record.number
+        if self.record.kind in ("migrate", "export"):
+            # A row that an unfinished chunk has written may have left its range since.
+            await asyncio.to_thread(withdraw_unfinished, self.journal, self.record, self.target)
         some = [entity for entity in entities if entity.restarts]
         known = {e.id: e for e in self.journal.chunks.entities(number)}
         if all(known[entity.id].state == "done" for entity in some):
@@ -453,10 +460,13 @@ class Backfill:
         yield from self.journal.chunks.open(self.record.number, entity)
         yield from self.journal.chunks.done(self.record.number, entity)
 
-    async def _reconcile(self, entities: Sequence[Any], everything: Sequence[Any]) -> bool:
-        """Bring what older snapshots gave up to date; False when something is to be moved again."""
+    async def _reconcile(self, everything: Sequence[Any]) -> bool:
+        """Bring what older snapshots gave up to date; False when something is to be moved again.
+
+        Also what later waves have moved already: it may hang on nodes that are gone.
+        """
         reconciliation = Reconciliation(self)
-        again = await self._again(lambda: reconciliation.run(entities))
+        again = await self._again(lambda: reconciliation.run(everything))
         if not again:
             return True
         await self.restart(again, everything)

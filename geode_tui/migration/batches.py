@@ -19,6 +19,7 @@ from geode_tui.migration.chunks import Chunk, ChunkResult
 from geode_tui.migration.dead_letters import DeadLetter
 from geode_tui.migration.origin import Feed, Movable
 from geode_tui.target.model import (
+    Key,
     NodeBatch,
     NodeShape,
     RelationshipBatch,
@@ -243,7 +244,13 @@ def _chunk_of(target: Writer, entity: Movable, step: int) -> Iterator[None]:
 
 def _missing(entity: Movable, shape: RelationshipShape, record: Record) -> str:
     start, end, _ = entity.relationship_key(record)
-    return f"({shape.start.label} {start}) or ({shape.end.label} {end}) is not in the graph"
+    return f"{_end(shape.start, start)} or {_end(shape.end, end)} is not in the graph"
+
+
+def _end(node: NodeShape, key: Key) -> str:
+    """A node as a person names it: `(User id 7)`."""
+    values = (f"{name} {shown(value)}" for name, value in zip(node.key, key, strict=False))
+    return f"({node.label} {', '.join(values)})"
 
 
 def _bytes_per_row(entity: Movable) -> int:

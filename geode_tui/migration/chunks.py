@@ -278,7 +278,7 @@ class Chunks:
             ).fetchone()
             db.execute(
                 "UPDATE chunk SET state = 'done', rows = ?, dead = ?, orphans = ?, bytes = ?,"
-                " digest = ?, ended = ? WHERE run = ? AND entity = ? AND number = ?",
+                f" digest = ?, ended = ?, unsettled = 0 WHERE {_PLACE}",
                 (rows, dead, orphans, result.bytes, result.digest, now, *place),
             )
             db.execute(
@@ -301,12 +301,15 @@ class Chunks:
             insert_letters(db, run, chunk.number, letters, time.time())
 
     def begin_again(self, run: int, chunk: Chunk) -> Chunk:
-        """Take one more step for a chunk that is done, to bring it up to another snapshot."""
+        """Take one more step for a chunk that is done, to bring it up to another snapshot.
+
+        Until that is done (`finish_again`) nobody knows what the graph holds of it.
+        """
         with self._store.write() as db:
             steps = (*chunk.more_steps, self.next_step(run))
             keep_chunk(db, run, steps[-1], chunk.entity, chunk.number)
             db.execute(
-                "UPDATE chunk SET more_steps = ? WHERE run = ? AND entity = ? AND number = ?",
+                f"UPDATE chunk SET more_steps = ?, digest = NULL, unsettled = 1 WHERE {_PLACE}",
                 (json.dumps(steps), run, chunk.entity, chunk.number),
             )
         return replace(chunk, more_steps=steps)
@@ -358,6 +361,11 @@ class Chunks:
 
     # -- taking back ------------------------------------------------------------------------------
 
+    def unsettled(self, run: int) -> bool:
+        """Whether some chunk was begun again, and is not up to any snapshot now."""
+        sql = "SELECT 1 FROM chunk WHERE run = ? AND unsettled LIMIT 1"
+        return self._store.one(sql, run) is not None
+
     def started(self, run: int) -> list[Chunk]:
         """The chunks that were begun and are not done, in the run's order."""
         return self._chunks("run = ? AND state = 'started' ORDER BY entity, number", run)
@@ -400,7 +408,8 @@ class Chunks:
 _PLACE = "run = ? AND entity = ? AND number = ?"
 _PLANNED = (
     "state = 'planned', rows = NULL, dead = NULL, orphans = NULL, started = NULL, ended = NULL,"
-    " step = NULL, bytes = NULL, digest = NULL, snapshot = NULL, more_steps = '[]'"
+    " step = NULL, bytes = NULL, digest = NULL, snapshot = NULL, more_steps = '[]',"
+    " unsettled = 0"
 )
 _OWN = "FROM chunk WHERE chunk.run = entity.run AND chunk.entity = entity.id"
 _COUNT_AGAIN = (

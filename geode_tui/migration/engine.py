@@ -34,6 +34,7 @@ from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import NewOrigin, changed_fields, origin_of
 from geode_tui.migration.pace import Pace
 from geode_tui.migration.progress import Meter, Progress
+from geode_tui.migration.versions import Versions
 from geode_tui.source.dsn import check_dsn, short_name, without_password
 from geode_tui.target import target_exists
 from geode_tui.target.model import NodeShape, Target
@@ -143,6 +144,13 @@ class Engine:
         """Begin a run of any kind; `origin` makes its side to read from."""
         if new.last_wave:
             _require_wave(new.strategy, new.mapping, new.last_wave)
+        if self._journal.locks.held(self._journal.target_lock(new.target, new.graph)):
+            # Before it has a number: the newest run is the one that `status` and `resume` mean.
+            raise UsageError(
+                f"another run writes to {new.target}" + (f"#{new.graph}" if new.graph else ""),
+                "",
+                "watch it with: geode-tui status --follow",
+            )
         unfinished = self._journal.unfinished(new.target, new.graph)
         if unfinished is not None and unfinished.state == "rolling back":
             raise UsageError(
@@ -249,10 +257,25 @@ class Engine:
             with self._phase("backfill"):
                 self._checkpoint("backfill", "backfill")
                 await self._backfill(record, origin, target, entities, snapshot, resumed)
+                if record.kind == "migrate":
+                    await asyncio.to_thread(self._record_version, record, target)
                 await asyncio.to_thread(target.flush)
             with self._phase("verify"):
                 self._checkpoint("verify", "verify")
                 return await self._verify_to_the_end(record, origin, target, entities)
+
+    def _record_version(self, record: RunRecord, target: Target) -> None:
+        """The graph itself says from now on which mapping it holds.
+
+        Once: written again by a later step, it would go with a rollback to a moment when it was
+        there.
+        """
+        versions = Versions(target)
+        if any(version.run == record.uid for version in versions.all()):
+            return
+        mapping = self._journal.mapping(record.number)
+        step = self._journal.chunks.next_step(record.number)
+        versions.record(mapping, "migrated", record.uid, step)
 
     async def _verify_to_the_end(
         self, record: RunRecord, origin: Origin, target: Target, entities: Sequence[Any]

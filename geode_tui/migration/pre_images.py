@@ -21,6 +21,13 @@ from geode_tui.target.model import Key, NodeImage, RelationshipImage, Relationsh
 
 Image = NodeImage | RelationshipImage | None
 _READ_ROWS = 1_000
+_READ_BYTES = 8 * 1024 * 1024
+# The latest ones, as many as rows and bytes allow, and at least one.
+_AFTER = (
+    "SELECT * FROM (SELECT *, sum(length(image)) OVER (ORDER BY id DESC) AS bytes"
+    " FROM pre_image WHERE run = ? AND step > ? AND id < ? ORDER BY id DESC LIMIT ?)"
+    " WHERE bytes - length(image) < ? ORDER BY id DESC"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +105,7 @@ class PreImages:
         """What was kept before steps after `step`, the latest first, in lists."""
         last = 2**62
         while True:
-            rows = self._store.all(
-                "SELECT * FROM pre_image WHERE run = ? AND step > ? AND id < ?"
-                " ORDER BY id DESC LIMIT ?",
-                run,
-                step,
-                last,
-                _READ_ROWS,
-            )
+            rows = self._store.all(_AFTER, run, step, last, _READ_ROWS, _READ_BYTES)
             if not rows:
                 return
             yield [_kept(row) for row in rows]

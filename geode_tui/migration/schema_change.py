@@ -19,9 +19,9 @@ from geode_tui.mapping.difference import compare
 from geode_tui.mapping.file import dump, parse
 from geode_tui.mapping.model import Mapping, NodeRule
 from geode_tui.mapping.steps import Work
-from geode_tui.migration.backfill import StopRequested
+from geode_tui.migration.backfill import NEW_SNAPSHOT, StopRequested
 from geode_tui.migration.engine import Engine, RunRequest
-from geode_tui.migration.journal import NewRun, RunRecord
+from geode_tui.migration.journal import NewRun, RunKind, RunRecord
 from geode_tui.migration.left_out import left_out_of
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.pre_images import PreImages
@@ -53,6 +53,7 @@ class SchemaRequest(RunRequest):
     `source` is asked for only where rows must be read.
     """
 
+    kind: RunKind = "schema"
     old: Mapping | None = None
     description: str = ""
 
@@ -205,7 +206,16 @@ class _Change:
         await asyncio.to_thread(self._steps.run, self._steps.before)
         if self.loads or self.fills:
             stack.push_async_callback(self.engine._release, self.origin)
-            self._snapshot = await self.engine._take_snapshot(self.record, self.origin)
+            await self._take_snapshot()
+
+    async def _take_snapshot(self) -> None:
+        fence = await self.origin.begin()
+        self._journal.set_source(self.record.number, self.origin.identity)
+        self._snapshot = self._journal.set_snapshot(self.record.number, fence)
+        self.engine._progress.snapshot_taken(True)
+        self.engine._tell("info", f"snapshot {fence}")
+        if self._snapshot > 1:
+            self.engine._tell("warning", NEW_SNAPSHOT)
 
     async def move(self, resumed: bool) -> None:
         """Read what must be read; then the digests of what has other values."""

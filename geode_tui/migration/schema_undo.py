@@ -18,8 +18,8 @@ from geode_tui.target.model import NodeImage, NodeShape, RelationshipImage, Targ
 Words = Mapping[str, Any]
 Operation = dict[str, Any]
 
-_IMAGES = 50
-"""How many images one operation holds: a rollback reads many operations at once."""
+_IMAGES = 200
+"""How many images one operation holds: each is a transaction when it is put back."""
 
 
 def put_back(shape: Shape, pairs: Iterable[tuple[Any, Any]]) -> Iterator[Operation]:

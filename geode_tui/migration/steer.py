@@ -12,7 +12,7 @@ from pathlib import Path
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.journal import Journal
 
-MOST_WORKERS = 8
+MOST_WORKERS = 16
 """A run keeps room for so many workers, or for as many as it began with if those are more."""
 
 

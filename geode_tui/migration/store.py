@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS chunk (
   low TEXT, high TEXT, rows INTEGER, dead INTEGER, orphans INTEGER, started REAL, ended REAL,
   step INTEGER, bytes INTEGER, digest INTEGER, snapshot INTEGER,
   attempts INTEGER NOT NULL DEFAULT 0, more_steps TEXT NOT NULL DEFAULT '[]',
+  unsettled INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, entity, number));
 CREATE TABLE IF NOT EXISTS dead_letter (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL, entity TEXT NOT NULL, chunk INTEGER NOT NULL,
@@ -120,6 +121,7 @@ _ADDED = {
         "snapshot INTEGER",
         "attempts INTEGER NOT NULL DEFAULT 0",
         "more_steps TEXT NOT NULL DEFAULT '[]'",
+        "unsettled INTEGER NOT NULL DEFAULT 0",
     ),
     "dead_letter": (
         "state TEXT NOT NULL DEFAULT 'open'",

@@ -84,6 +84,12 @@ class Workspace:
         return self.watch or self.runner
 
     @property
+    def foremost_run(self) -> ShownRun | None:
+        """The run of this sitting while it goes, else the one that is shown."""
+        own = self.runner
+        return own if own is not None and not own.finished else self.shown_run
+
+    @property
     def mapping(self) -> Mapping | None:
         """The current mapping, None before a source is connected."""
         return self.history.current if self.history else None

@@ -48,7 +48,7 @@ class GeodeScreen(Screen[None]):
     `refresh_view`, which is called whenever the screen comes to the front.
     """
 
-    MODE: ClassVar[str] = ""
+    MODE = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (FULL_HEIGHT, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [

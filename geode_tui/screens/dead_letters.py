@@ -46,7 +46,6 @@ class Letters:
 class DeadLettersScreen(GeodeScreen):
     """The dead letters of a run, or those of one entity of it."""
 
-    MODE = "run"
     HELP = """
 # Dead letters
 
@@ -88,8 +87,9 @@ A letter is *open*, *written* (by a retry) or *skipped*.
     }
     """
 
-    def __init__(self, run: int, entity: str = "") -> None:
+    def __init__(self, run: int, entity: str = "", mode: str = "run") -> None:
         super().__init__()
+        self.MODE = mode  # the screen that they were opened from
         self._run = run
         self._entity = entity
         self._ids: array[int] = array("q")

@@ -282,7 +282,7 @@ Every run of this machine's journal, the newest first, whoever made it.
     def action_dead_letters(self) -> None:
         """List the rows that the run under the cursor could not write."""
         if self.line is not None:
-            self.app.push_screen(DeadLettersScreen(self.line.number))
+            self.app.push_screen(DeadLettersScreen(self.line.number, mode=self.MODE))
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_resume(self) -> None:

@@ -16,7 +16,6 @@ from geode_tui.screens.dialogs import ChoiceDialog, ConfirmDialog
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.text import one_line
 
-_ALL = "all"
 _POLL = 0.3
 
 
@@ -67,7 +66,7 @@ class Rollback(GeodeScreen):
         """The name of a checkpoint, empty for all that the run wrote; and whether it shall be."""
         usable = [c for c in checkpoints if c.name != BEGINNING and not c.void]
         choices = [(c.name, checkpoint_line(c)) for c in reversed(usable)]
-        choices.append((_ALL, "all of it: the target as before the run"))
+        choices.append(("", "all of it: the target as before the run"))
         lost = [f"not to {c.name}: {c.void}" for c in checkpoints if c.void]
         answer = await self.app.push_screen_wait(
             ChoiceDialog(
@@ -78,12 +77,12 @@ class Rollback(GeodeScreen):
         )
         if answer is None:
             return "", False
-        name = choices[int(answer)][0]
-        to = "" if name == _ALL and int(answer) == len(choices) - 1 else name
+        to = choices[int(answer)][0]
         what = f"what it wrote after checkpoint {to}" if to else "all that it wrote"
         text = (
             f"Removes from {record.place} {what}, and puts back what that overwrote. What was"
-            " there before the run stays as it is. It is journaled, and can be interrupted."
+            " there before the run stays as it is. It goes on when geode-tui is left, and can be"
+            " interrupted."
         )
         dialog = ConfirmDialog(
             f"roll back run {record.number}?",

@@ -291,8 +291,10 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
             return "", None
         record = shown.sight.record
         moved = f"{record.source} ─▶ {record.place}"
-        if not shown.finished:
+        if record.state == "running":
             return f"in another process: {moved}", shown.sight.silence(time.time())
+        if record.state == "rolling back":
+            return f"being rolled back: {moved}", None
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started))
         return f"{record.state}, reopened: {moved}, {begun}", None
 

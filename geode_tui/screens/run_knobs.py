@@ -19,6 +19,7 @@ from geode_tui.errors import GeodeTuiError
 from geode_tui.migration import steer
 from geode_tui.migration.checkpoints import BEGINNING
 from geode_tui.migration.events import PHASES
+from geode_tui.migration.watch import RunWatch
 from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dialogs import ConfirmDialog, PromptDialog
 from geode_tui.widgets.figures import counted, rows
@@ -83,6 +84,8 @@ class RunKnobs(GeodeScreen):
     def going(self) -> bool:
         """Whether the run that is shown goes, here or in another process."""
         shown = self.workspace.shown_run
+        if isinstance(shown, RunWatch):  # one that is being rolled back has no knobs
+            return shown.snapshot().state == "running"
         return shown is not None and not shown.finished
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -94,7 +97,7 @@ class RunKnobs(GeodeScreen):
     def _number(self) -> int | None:
         """The number of the run that goes, None with a word where there is none."""
         shown = self.workspace.shown_run
-        if shown is None or shown.finished:
+        if shown is None or not self.going:
             self.say("no run goes")
             return None
         if shown.run_number is None:
@@ -178,7 +181,7 @@ class RunKnobs(GeodeScreen):
     async def action_stop(self) -> None:
         """Stop after the chunks in flight, when a person says so."""
         shown, own = self.workspace.shown_run, self.workspace.runner
-        if shown is None or shown.finished:
+        if shown is None or not self.going:
             self.say("no run goes")
             return
         text = "The chunks in flight are finished and journaled; it can be resumed from there."

@@ -17,6 +17,7 @@ from geode_tui.mapping.model import RUN, STEP
 from geode_tui.target.embedded_read import Reading, after
 from geode_tui.target.embedded_session import (
     PARAMETER_ROWS,
+    from_starts,
     keyed,
     node_pattern,
     ranges,
@@ -283,10 +284,8 @@ class Changing(Reading):
             return 0
         pattern, stamped = relationship_pattern(shape), f"{gql.member('r', RUN)} IS NOT NULL"
         first, last, count = self._span(f"MATCH {pattern} WHERE {stamped}", "a", {})
-        start, middle = node_pattern("a", shape.start), gql.relationship_with("r", shape.type)
-        statement = (  # in two parts: in one, every start would be tried for every x
-            f"UNWIND range($first, $last) AS x MATCH {start} WHERE id(a) = x WITH a "
-            f"MATCH (a){middle}{node_pattern('b', shape.end)} WHERE {stamped} "
+        statement = (
+            f"{from_starts(shape)} WHERE {stamped} "
             f"WITH a, r, b LIMIT {_TYPE_ROWS} CREATE (a){gql.relationship_with('s', new)}(b) "
             "SET s = properties(r) DELETE r RETURN count(*) AS c"
         )

@@ -11,10 +11,14 @@ import grafeo
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
 from geode_tui.target.embedded_session import (
+    PAGE,
     PARAMETER_ROWS,
     Session,
     chosen,
+    from_starts,
+    keyed,
     node_pattern,
+    ranges,
     relationship_pattern,
 )
 from geode_tui.target.keys import comparable
@@ -30,6 +34,8 @@ from geode_tui.target.model import (
 )
 
 Ends = tuple[int, int]
+AT_ONCE = 200_000
+"""Nodes or relationships that are grouped in one statement, about 400 bytes of memory each."""
 _STAMPED = f"{gql.member('n', RUN)} IS NOT NULL"
 _OF_RUN = f"{gql.member('n', RUN)} = $run"
 
@@ -95,19 +101,49 @@ class Reading(Session):
         return self._number(nodes, given), self._number(relationships, given)
 
     def duplicate_nodes(self, shape: NodeShape) -> int:
-        """How many keys are on more than one node."""
+        """How many keys are on more than one node.
+
+        Of many nodes each key is looked up, since grouping takes memory for every node.
+        """
+        lead = shape.key[self._keys.order(shape)[0]]
+        if self.count_nodes(shape) > AT_ONCE and self._has_index(lead):
+            return len(self._doubled_keys(shape))
         keys, pattern = gql.returned("n", shape.key, "k"), node_pattern("n", shape)
         return self._number(
             f"MATCH {pattern} WITH {keys}, count(n) AS c WHERE c > 1 RETURN count(*) AS c"
         )
 
+    def _doubled_keys(self, shape: NodeShape) -> set[Key]:
+        doubled = set()
+        returned, size = gql.returned("n", shape.key, "k"), len(shape.key)
+        pattern = self._matched("n", shape, "k")
+        statement = (
+            f"UNWIND $rows AS row MATCH {pattern} "
+            "WITH row.i AS i, count(n) AS c WHERE c > 1 RETURN i"
+        )
+        for page in self._node_pages(node_pattern("n", shape), "", returned, PARAMETER_ROWS):
+            keys = [_values(row, "k", size) for row in page]
+            rows = [keyed(shape, key, place) for place, key in enumerate(keys)]
+            for row in self._execute(statement, {"rows": rows}):
+                doubled.add(comparable(keys[row["i"]]))
+        return doubled
+
     def duplicate_relationships(self, shape: RelationshipShape) -> int:
         """How many relationships there are beyond the first of their identity."""
+        pattern = relationship_pattern(shape)
         identity = ["id(a) AS a0"] if shape.owned else ["id(a) AS a0", "id(b) AS b0"]
         identity += [f"{gql.member('r', name)} AS k{n}" for n, name in enumerate(shape.key)]
-        return self._number(
-            f"MATCH {relationship_pattern(shape)} WITH {', '.join(identity)}, count(r) AS c "
-            "WHERE c > 1 RETURN coalesce(sum(c - 1), 0) AS c"
+        counted = (
+            f"WITH {', '.join(identity)}, count(r) AS c WHERE c > 1 "
+            "RETURN coalesce(sum(c - 1), 0) AS c"
+        )
+        first, last, count = self._span(f"MATCH {pattern}", "a", {})
+        if count <= AT_ONCE:
+            return self._number(f"MATCH {pattern} {counted}")
+        statement = f"{from_starts(shape)} {counted}"
+        return sum(
+            self._number(statement, {"first": low, "last": high})
+            for low, high in ranges(first, last, PAGE)
         )
 
     # -- by key -----------------------------------------------------------------------------------
@@ -193,23 +229,33 @@ class Reading(Session):
 
     def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
         """Those of the fingerprints that some node of the shape has (a scan)."""
-        mark = gql.member("n", FINGERPRINT)
-        statement = (
-            f"MATCH {node_pattern('n', shape)} WHERE {mark} IN $marks RETURN DISTINCT {mark} AS m"
-        )
-        found = self.query_with(statement, {"marks": list(set(fingerprints))})
-        return {row["m"] for row in found}
+        return {mark for some in self._marked(shape, fingerprints) for _, mark in some}
 
     def read_marked(
         self, shape: NodeShape, fingerprints: Sequence[int], limit: int
     ) -> list[dict[str, Any]]:
         """The properties of nodes with one of the fingerprints, at most `limit` (a scan)."""
-        statement = (
-            f"MATCH {node_pattern('n', shape)} WHERE {gql.member('n', FINGERPRINT)} IN $marks "
-            f"RETURN properties(n) AS p LIMIT {limit}"
-        )
-        found = self.query_with(statement, {"marks": list(set(fingerprints))})
-        return [dict(row["p"]) for row in found]
+        found: list[dict[str, Any]] = []
+        statement = "UNWIND $ids AS x MATCH (n) WHERE id(n) = x RETURN properties(n) AS p"
+        for some in self._marked(shape, fingerprints):
+            ids = [node for node, _ in some][: limit - len(found)]
+            found += [dict(row["p"]) for row in self._execute(statement, {"ids": ids})]
+            if len(found) >= limit:
+                break
+        return found
+
+    def _marked(
+        self, shape: NodeShape, fingerprints: Sequence[int]
+    ) -> Iterator[list[tuple[int, int]]]:
+        """The ids of the nodes with one of the fingerprints, and theirs.
+
+        The graph compares each node with each of a list's values: a set is much faster.
+        """
+        wanted, mark = set(fingerprints), gql.member("n", FINGERPRINT)
+        returned, pattern = f"id(n) AS id, {mark} AS m", node_pattern("n", shape)
+        for page in self._node_pages(pattern, f"{mark} IS NOT NULL", returned, PAGE):
+            if some := [(row["id"], row["m"]) for row in page if row["m"] in wanted]:
+                yield some
 
     def scan_nodes(
         self, shape: NodeShape, names: Sequence[str], rows: int
@@ -334,13 +380,13 @@ class Reading(Session):
         self, pattern: str, where: str, returned: str, rows: int
     ) -> Iterator[list[dict[str, Any]]]:
         """What `returned` gives of every node `n` of a pattern and condition, by ranges of ids."""
-        first, last, _ = self._span(f"MATCH {pattern} WHERE {where}", "n", {})
+        condition = f"WHERE {where}" if where else ""
+        first, last, _ = self._span(f"MATCH {pattern} {condition}", "n", {})
         statement = (
-            f"UNWIND range($first, $last) AS x MATCH {pattern} WHERE id(n) = x AND {where} "
-            f"RETURN {returned}"
+            f"UNWIND range($first, $last) AS x MATCH {pattern} WHERE id(n) = x "
+            f"{'AND ' if where else ''}{where} RETURN {returned}"
         )
-        for low in range(first, last + 1, rows):
-            high = min(low + rows - 1, last)
+        for low, high in ranges(first, last, rows):
             yield self.query_with(statement, {"first": low, "last": high})
 
 

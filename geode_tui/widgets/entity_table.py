@@ -25,7 +25,7 @@ _TITLE = TableColumn("entity", least=16)
 _KIND = TableColumn("kind", 4)
 _WAVE = TableColumn("wave", 10)
 _STATE = TableColumn("state", least=18)
-_ROWS = TableColumn("rows of estimate", 17, "right")
+_ROWS = TableColumn("rows of estimate", 18, "right")
 _BYTES = TableColumn("bytes", 9, "right")
 _RATE = TableColumn("rows/s", 7, "right")
 _AVERAGE = TableColumn("average", 7, "right")
@@ -38,19 +38,25 @@ _FIGURES = (_ROWS, _RATE, _AVERAGE, _ETA, _BYTES, _CHUNKS, _RETRIES, _DEAD, _ORP
 _WIDEST = (_TITLE, _KIND, _WAVE, _STATE, *_FIGURES)
 _WIDE = (_TITLE, _STATE, *_FIGURES)
 _NARROW = (
-    *(TableColumn("entity", 13), TableColumn("state", 20), _ROWS),
+    *(TableColumn("entity", 13), TableColumn("state", 19), _ROWS),
     *(TableColumn("rows/s", 6, "right"), _ETA, TableColumn("chunks", 7, "right")),
     *(TableColumn("dead", 4, "right"), _ORPHANS, _RETRIES, _BYTES, _AVERAGE),
 )
 """The last four are reached by scrolling sideways."""
 _ROOM_FOR_ALL, _ROOM_FOR_WAVES = 100, 144
 _RELATIONSHIP = re.compile(r"\((?P<start>.*)\)-\[(?P<type>.*)\]->\((?P<end>.*)\)", re.DOTALL)
+_PLAIN_RELATIONSHIP = re.compile(r"\([^()]*\)-\[[^\]]*\]->\([^()]*\)")
 
 
 def entity_title(entity: str) -> str:
     """`Order`, or `CONTAINS Order→Product` for a relationship's id."""
     found = _RELATIONSHIP.fullmatch(entity)
     return f"{found['type']} {found['start']}→{found['end']}" if found else entity
+
+
+def brief(text: str) -> str:
+    """A text in which a relationship's id is told as its title."""
+    return _PLAIN_RELATIONSHIP.sub(lambda found: entity_title(found[0]), text)
 
 
 def state_text(entity: EntityProgress) -> str:
@@ -80,7 +86,7 @@ def eta_text(entity: EntityProgress) -> str:
 
 
 class EntityTable(FigureTable):
-    """The entities of a run; only lines that changed are drawn again."""
+    """The entities of a run, those at work first; only lines that changed are drawn again."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_WIDE, empty="no run yet", id=id)
@@ -93,9 +99,14 @@ class EntityTable(FigureTable):
 
     def show_entities(self, entities: Sequence[EntityProgress]) -> None:
         """Show the entities as they are now."""
-        old, self._entities = self._entities, entities
+        under = self.entity
+        old, self._entities = self._entities, sorted(entities, key=_place)
+        entities = self._entities
         if [e.id for e in old] != [e.id for e in entities]:
             self.set_source(len(entities), self._cells)
+            if under is not None and self.cursor:  # who went to an entity stays there
+                ids = [entity.id for entity in entities]
+                self.cursor = ids.index(under.id) if under.id in ids else self.cursor
             return
         top = self.scroll_offset.y
         for index in range(top, min(len(entities), top + self.size.height)):
@@ -135,6 +146,13 @@ class EntityTable(FigureTable):
             "orph": _count(entity.orphans),
         }
         return tuple(cells[column.title] for column in self.columns)
+
+
+def _place(entity: EntityProgress) -> int:
+    """What is at work or has failed comes first, what is done last."""
+    if entity.state in ("reading", "writing", "failed"):
+        return 0
+    return 2 if entity.state == "done" else 1
 
 
 def chunks_text(entity: EntityProgress) -> str:

@@ -17,20 +17,32 @@ STATES: dict[LetterState, tuple[str, str]] = {
     "written": ("✓", "$text-success"),
     "skipped": ("–", "$text-muted"),
 }
-_COLUMNS = (
-    TableColumn("state", 9),
-    TableColumn("entity", 18),
-    TableColumn("key", 16),
-    TableColumn("class", 8),
-    TableColumn("reason", least=24),
+_WIDE = (
+    *(TableColumn("state", 9), TableColumn("entity", 24), TableColumn("key", 28)),
+    *(TableColumn("class", 8), TableColumn("reason", least=24)),
 )
+_NARROW = (
+    *(TableColumn("state", 9), TableColumn("entity", 18), TableColumn("key", 16)),
+    *(TableColumn("class", 8), TableColumn("reason", least=24)),
+)
+_ROOM_FOR_KEYS = 100
 
 
 class LetterTable(PagedTable[DeadLetter]):
     """Dead letters, the oldest first."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(_COLUMNS, empty="reading the journal …", id=id)
+        super().__init__(_NARROW, empty="reading the journal …", id=id)
+
+    def on_resize(self) -> None:
+        """Longer names and keys where there is room."""
+        columns = _WIDE if self.size.width >= _ROOM_FOR_KEYS else _NARROW
+        if columns != self.columns:
+            count, cursor = self.row_count, self.cursor
+            self.set_columns(columns)
+            self.show_count(count)
+            self.cursor = cursor
+        super().on_resize()
 
     def cells(self, item: DeadLetter) -> Row:
         """State, entity, key, class and reason."""

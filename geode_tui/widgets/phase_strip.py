@@ -45,8 +45,8 @@ def phase_marks(workspace: Workspace) -> tuple[PhaseMark, ...]:
     mapping = _WAITING
     if workspace.history:
         mapping = _DONE if workspace.saved else PhaseMark("! unsaved", "$text-warning")
-    shown = workspace.shown_run
-    state = shown.snapshot().state if shown else "new"
+    run = workspace.foremost_run
+    state = run.snapshot().state if run else "new"
     return connected, schema, mapping, _run_mark(state), _report_mark(workspace, state), _NOTHING
 
 
@@ -58,7 +58,7 @@ def _run_mark(state: RunState) -> PhaseMark:
 
 
 def _report_mark(workspace: Workspace, state: RunState) -> PhaseMark:
-    if workspace.watch is not None:
+    if workspace.foremost_run is not workspace.runner:
         return {"done": _DONE, "differs": _DIFFERS}.get(state, _WAITING)
     ledger = workspace.runner.ledger if workspace.runner else None
     if ledger is None:

@@ -155,6 +155,7 @@ def run_facts_content(facts: RunFacts) -> Content:
     size = facts.knobs.batch_rows or record.batch_rows
     batch = f"{size:,} rows a transaction" if size else "transactions adapt"
     limit = "no limit" if record.dead_limit is None else f"{record.dead_limit:,} an entity"
+    steps = counted(record.steps, "step")
     label = f" ({record.label})" if record.label else ""
     wave = f", up to wave {record.last_wave}" if record.last_wave else ""
     lines = [
@@ -164,7 +165,7 @@ def run_facts_content(facts: RunFacts) -> Content:
             "mapping",
             f"{record.mapping_hash[:12]} · {counted(facts.entities, 'entity', 'entities')}",
         ),
-        ("chunks", f"{facts.chunks:,} of {facts.planned:,} done, in {record.steps:,} steps"),
+        ("chunks", f"{facts.chunks:,} of {facts.planned:,} done, in {steps}"),
         ("asked", f"{record.strategy}{wave}, {workers}, {batch}, dead letters: {limit}"),
         ("begun", f"{_moment(record.started)} by {facts.who or 'unknown'}, {_ended(record.ended)}"),
         ("checkpoints", checkpoints_text(facts)),

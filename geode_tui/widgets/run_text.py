@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from geode_tui.migration.events import Event, PhaseProgress, PhaseState, RunSnapshot
+from geode_tui.widgets.entity_table import brief
 from geode_tui.widgets.figures import expected, percent, rate, rows, size, span
 from geode_tui.widgets.status_line import run_share
 from geode_tui.widgets.text import one_line
@@ -111,8 +112,8 @@ def _speed(snapshot: RunSnapshot) -> list[_Part]:
 def workers_text(snapshot: RunSnapshot) -> Content:
     """What each worker does or waits for, a line each."""
     parts: list[_Part] = []
-    for line in snapshot.workers:
-        name, _, doing = one_line(line).partition(": ")
+    for line in sorted(snapshot.workers):
+        name, _, doing = one_line(brief(line)).partition(": ")
         waits = doing.startswith(("waits", "idle"))
         glyph, style = ("…", "$text-muted") if waits else ("▶", "$text-primary")
         parts += [(f"{name} ", "bold"), (f"{glyph} ", style), (f"{doing}\n", "")]

@@ -36,7 +36,7 @@ class StatusLine(Widget):
     def show(self, workspace: Workspace) -> None:
         """Show a workspace as it is now."""
         source = workspace.source.name if workspace.source else "not connected"
-        shown = workspace.shown_run
+        shown = workspace.foremost_run
         run = run_text(shown.snapshot()) if shown else ""
         clock = time.strftime("%H:%M:%S")
         self.set_class(workspace.label.upper() == PRODUCTION, "-production")
