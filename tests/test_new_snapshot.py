@@ -1,4 +1,4 @@
-"""The snapshot is lost, rows have changed since: in the end the graph is what the last one shows."""
+"""The snapshot is lost, rows have changed since: the graph ends as the last one shows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from geode_tui.catalog import TableName
 from geode_tui.mapping.file import save
 from geode_tui.mapping.infer import infer
+from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, Property, RelationshipRule
 from geode_tui.migration import postgres_origin
 from geode_tui.migration.chunks import Chunk, ChunkResult, Chunks
 from geode_tui.migration.engine import Engine
@@ -101,9 +103,9 @@ def _execute(dsn: str, statement: str) -> None:
     run_now(work())
 
 
-def _begin(dsn: str, folder: Path, chunks: int) -> Runner:
+def _begin(dsn: str, folder: Path, chunks: int, mapping: Mapping | None = None) -> Runner:
     """A run that stops after some chunks."""
-    mapping = infer(read_catalog(dsn))
+    mapping = mapping or infer(read_catalog(dsn))
     save(mapping, folder / "mapping.yaml")
     request = RunRequest(dsn, str(folder / "graph.grafeo"), mapping)
     runner = Runner(request, journal=folder / "journal.sqlite3")
@@ -205,7 +207,8 @@ def test_bringing_up_to_date_can_be_interrupted(
 
 def test_the_snapshot_is_lost_while_the_ledger_is_taken(dsn: str, tmp_path: Path) -> None:
     """The run takes a new one, leads the graph to it, and takes the ledger again."""
-    ledger, done = Engine._ledger, []
+    ledger = Engine._ledger
+    done: list[bool] = []
 
     async def losing(self: Engine, *arguments: object) -> object:
         if not done:
@@ -230,3 +233,40 @@ _TERMINATE = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'geode-tui'
 """
+
+EXCHANGE = """
+    CREATE TABLE member (id int PRIMARY KEY, email text NOT NULL UNIQUE DEFERRABLE);
+    CREATE TABLE pair (id int PRIMARY KEY, one int NOT NULL REFERENCES member,
+        two int NOT NULL REFERENCES member, UNIQUE (one, two) DEFERRABLE);
+    INSERT INTO member SELECT i, 'e' || i FROM generate_series(1, 200) i;
+    INSERT INTO pair SELECT i, 1 + i % 20, 21 + i / 20 FROM generate_series(0, 199) i;
+    ANALYZE"""
+EXCHANGED = """
+    SET CONSTRAINTS ALL DEFERRED;
+    UPDATE member SET email = 'e' || (id % 200 + 1);
+    UPDATE pair SET (one, two) =
+        (SELECT 1 + i % 20, 21 + i / 20 FROM (SELECT (pair.id + 60) % 200 AS i) AS other)"""
+
+
+def _by_what_rows_exchange() -> Mapping:
+    """Neither nodes nor relationships are known by what their tables are cut by."""
+    member = NodeRule(
+        "Member",
+        TableName("public", "member"),
+        ("email",),
+        (Property("id", "id", "INT"), Property("email", "email", "STRING")),
+    )
+    ends = [Endpoint("Member", (column,), ("id",)) for column in ("one", "two")]
+    pair = RelationshipRule("PAIRED", TableName("public", "pair"), ends[0], ends[1])
+    return Mapping((member,), (pair,))
+
+
+@pytest.mark.parametrize("chunks", [2, 4, 6, 8])
+def test_keys_that_rows_exchanged_lose_no_row(
+    chunks: int, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """A key of the mapping went to a row of another chunk: it belongs to that row now."""
+    dsn = make_database(EXCHANGE)
+    _begin(dsn, tmp_path, chunks, _by_what_rows_exchange())
+    _execute(dsn, f"BEGIN; {EXCHANGED}; COMMIT")
+    _assert_whole(dsn, tmp_path, _resume(tmp_path))

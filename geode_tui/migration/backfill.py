@@ -469,6 +469,8 @@ class Backfill:
         again = await self._again(lambda: reconciliation.run(everything))
         if not again:
             return True
+        for entity in again:  # what is removed now must be read again, whatever comes between
+            self.journal.chunks.doubt(self.record.number, entity.id)
         await self.restart(again, everything)
         return False
 

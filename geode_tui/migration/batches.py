@@ -74,6 +74,10 @@ class ChunkedTarget(Protocol):
         """The step's chunk is whole."""
         ...
 
+    def drop_chunk(self, shape: NodeShape | RelationshipShape, step: int) -> None:
+        """Nothing of the step's chunk is there any more: it gets another step."""
+        ...
+
 
 class Writer(Protocol):
     """What a chunk is written to: a target, or something that stands before one."""

@@ -324,6 +324,16 @@ class Chunks:
             self.finish(run, chunk, result)
             self.confirm(run, [chunk], snapshot)
 
+    def doubt(self, run: int, entity: str, orphans_only: bool = False) -> None:
+        """Journal that done chunks (those with orphans) must be compared with the graph again."""
+        some = " AND orphans > 0" if orphans_only else ""
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE chunk SET digest = NULL WHERE run = ? AND entity = ? AND state = 'done'"
+                + some,
+                (run, entity),
+            )
+
     def confirm(self, run: int, chunks: Sequence[Chunk], snapshot: int) -> None:
         """Journal that chunks are as a snapshot shows them."""
         with self._store.write() as db:

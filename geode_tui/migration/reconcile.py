@@ -50,7 +50,7 @@ class Reconciliation:
         self._target = backfill.target
         self._images = PreImages(self._journal.store)
         self._gone: list[_Gone] = []
-        self._touched: set[str] = set()
+        self._entities: Sequence[Any] = ()
         self._moved: dict[str, set[int]] = defaultdict(set)
 
     async def run(self, entities: Sequence[Any]) -> list[Any]:
@@ -60,6 +60,7 @@ class Reconciliation:
         relationship of ours hangs on them any more.
         """
         again = []
+        self._entities = entities
         for entity in sorted(entities, key=lambda entity: entity.kind == "relationship"):
             chunks = self._older(entity)
             if not chunks:
@@ -78,20 +79,25 @@ class Reconciliation:
         return again
 
     def _older(self, entity: Any) -> list[Chunk]:
-        """The chunks that another snapshot gave; all, where an end may be there or gone since."""
+        """The chunks that another snapshot gave, or that are doubted."""
         done = self._journal.chunks.done(self._run, entity.id)
-        if self._may_hang_loose(entity):
-            return done
-        return [chunk for chunk in done if chunk.snapshot != self._backfill.snapshot]
+        present = self._backfill.snapshot
+        return [chunk for chunk in done if chunk.snapshot != present or chunk.digest is None]
 
-    def _may_hang_loose(self, entity: Any) -> bool:
-        """Whether an end may have come or gone although the relationship's row is the same."""
-        if not self._touched.intersection(entity.needs):
-            return False
-        # A row that cannot be carried any more holds no foreign key in the graph.
-        refused = any(gone.result.letters and gone.entity.id in entity.needs for gone in self._gone)
-        orphans = self._backfill.progress.meter(entity.id).orphans
-        return refused or bool(orphans) or not entity.held_by_foreign_keys
+    def _doubt_orphans(self, entity: Any) -> None:
+        """Journal that orphans may find their end, before the first such node is made."""
+        for other in self._dependents(entity):
+            self._journal.chunks.doubt(self._run, other.id, orphans_only=True)
+
+    def _doubt_loose(self, entity: Any, refused: bool) -> None:
+        """Journal that an end of relationships goes, although their rows may be the same."""
+        for other in self._dependents(entity):
+            # A row that cannot be carried any more holds no foreign key in the graph.
+            if refused or not other.held_by_foreign_keys:
+                self._journal.chunks.doubt(self._run, other.id)
+
+    def _dependents(self, entity: Any) -> list[Any]:
+        return [other for other in self._entities if entity.id in other.needs]
 
     def _gone_keys(self, shape: NodeShape) -> set[AnyKey]:
         """The keys of nodes that are still there, but will not be in the end."""
@@ -102,14 +108,16 @@ class Reconciliation:
         chunks = self._journal.chunks.done(self._run, entity.id)
         whole = Chunk(entity.id, 0, None, None)
         rows, digest = await self._backfill.origin.digest(entity, whole)
+        if any(chunk.digest is None for chunk in chunks):
+            return True
         there = sum(chunk.digest or 0 for chunk in chunks) % DIGEST_MODULUS
         return (rows, digest) != (sum(chunk.moved for chunk in chunks), there)
 
     async def _bring_up(self, entity: Any, chunks: Sequence[Chunk]) -> None:
-        same, loose = [], self._may_hang_loose(entity)
+        same: list[Chunk] = []
         for chunk in chunks:
             told = (chunk.moved, chunk.digest)
-            if loose or await self._backfill.origin.digest(entity, chunk) != told:
+            if chunk.digest is None or await self._backfill.origin.digest(entity, chunk) != told:
                 await self._move_again(entity, chunk)
             else:
                 same.append(chunk)
@@ -125,6 +133,7 @@ class Reconciliation:
     async def _move_again(self, entity: Any, chunk: Chunk) -> None:
         """Read a chunk that changed; write what differs, note what is gone."""
         self._moved[entity.id].add(chunk.number)
+        self._doubt_orphans(entity)
         chunk = self._journal.chunks.begin_again(self._run, chunk)
         step = chunk.more_steps[-1]
         proxy = _Comparing(self._target, entity, self._run, step, chunk.steps, self._images)
@@ -142,9 +151,8 @@ class Reconciliation:
                 other.keys[:] = [key for key in other.keys if comparable(key) not in proxy.seen]
         there = await asyncio.to_thread(self._keys, entity, chunk)
         gone = [key for key in there if comparable(key) not in proxy.seen]
-        if isinstance(entity.shape, NodeShape) and (gone or proxy.made):
-            self._touched.add(entity.id)
         if isinstance(entity.shape, NodeShape) and gone:
+            self._doubt_loose(entity, bool(result.letters))
             # Not journaled as done before they are removed: a kill in between finds them again.
             self._gone.append(_Gone(entity, chunk, result, gone))
             return
@@ -183,10 +191,10 @@ class Reconciliation:
         if not keys:
             return
         if isinstance(shape, NodeShape):
-            images: Any = self._target.node_images(shape, keys)
+            images: Any = self._target.node_images(shape, keys, uid)
             put: Any = self._target.put_nodes
         else:
-            images = self._target.relationship_images(shape, keys)
+            images = self._target.relationship_images(shape, keys, uid)
             put = functools.partial(self._target.put_relationships, steps=steps)
         pairs = list(zip(keys, images, strict=True))
         self._images.add(self._run, step, entity.id, pairs)
@@ -214,7 +222,6 @@ class _Comparing:
     steps: tuple[int, ...]
     images: PreImages
     seen: set[AnyKey] = field(default_factory=set)
-    made: int = 0
     gone: tuple[Set[AnyKey], Set[AnyKey]] = (frozenset(), frozenset())
 
     def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
@@ -222,7 +229,7 @@ class _Comparing:
         shape = batch.shape
         places = [shape.properties.index(name) for name in shape.key]
         keys = [tuple(row[place] for place in places) for row in batch.rows]
-        found = self.target.node_images(shape, keys)
+        found = self.target.node_images(shape, keys, batch.run)
         same = [self._is_same(batch, n, image) for n, image in enumerate(found)]
         ours = [image is not None and image.properties.get(RUN) == batch.run for image in found]
         changed = [n for n, own in enumerate(ours) if own and not same[n]]
@@ -231,7 +238,6 @@ class _Comparing:
         replaced = self._some(batch, changed, self.target.write_nodes, True)
         made = self._some(batch, new, self.target.write_nodes, False)
         refused_places = {new[r.position] for r in made.refused}
-        self.made += len(new) - len(refused_places)
         self.seen.update(comparable(k) for n, k in enumerate(keys) if n not in refused_places)
         return _joined(sum(same), (changed, replaced), (new, made))
 
@@ -257,7 +263,7 @@ class _Comparing:
             written = self._some(batch, held, self.write_relationships, repeated)
             orphans = Written(0, tuple(range(len(loose))))
             return _joined(0, (held, written), (loose, orphans))
-        found = self.target.relationship_images(shape, keys)
+        found = self.target.relationship_images(shape, keys, batch.run)
         ours = [image is not None and image.properties.get(RUN) == batch.run for image in found]
         same = [
             own

@@ -23,8 +23,7 @@ def withdraw_unfinished(journal: Journal, record: RunRecord, target: Target) -> 
     started = journal.chunks.started(record.number)
     for entity, found in groupby(started, lambda chunk: chunk.entity):
         chunks = list(found)
-        # In files an unfinished chunk is not there yet; a fill of a schema change has no shape.
-        if entity in shapes and not isinstance(target, ChunkedTarget):
+        if entity in shapes:  # a fill of a schema change has none
             _remove(target, shapes[entity], record.uid, chunks)
         for chunk in chunks:
             journal.chunks.withdraw(record.number, chunk)
@@ -32,6 +31,10 @@ def withdraw_unfinished(journal: Journal, record: RunRecord, target: Target) -> 
 
 def _remove(target: Target, shape: Shape, uid: str, chunks: list[Chunk]) -> None:
     steps = [step for chunk in chunks for step in chunk.steps]
+    if isinstance(target, ChunkedTarget):
+        for step in steps:  # its part may be whole, only not journaled as such
+            target.drop_chunk(shape, step)
+        return
     if isinstance(shape, NodeShape):
         for nodes in batched(target.node_keys(shape, uid, steps), _ROWS):
             target.put_nodes(shape, [(key, None) for _, key in nodes], uid)

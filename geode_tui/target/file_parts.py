@@ -120,6 +120,11 @@ class Parts:
             removed += records
         return removed
 
+    def drop(self, entity: int, step: int) -> None:
+        """Remove the part of one step, if it is there."""
+        with written_to(self.folder):
+            self._path(entity, step).unlink(missing_ok=True)
+
     def contents(self, entity: int) -> Iterator[tuple[Path, int, int]]:
         """The parts of an entity in order: file, bytes without the footer, records."""
         for step in self.steps(entity):

@@ -164,6 +164,11 @@ class FileTarget(WrittenOnce):
             raise _defect(f"no chunk {step} of {_named(shape)} was begun")
         chunk.part.finish()
 
+    def drop_chunk(self, shape: Shape, step: int) -> None:
+        """Remove the part of a chunk that will be written anew under another step."""
+        if step and (entity := self._header().places.get(shape)) is not None:
+            self._parts.drop(entity, step)
+
     def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
         """Write nodes of the chunk that was begun."""
         return self._write(batch.shape, batch.step, batch.rows, batch.by_value)

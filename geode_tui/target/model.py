@@ -262,14 +262,16 @@ class Target(Protocol):
         """The step and the key of every relationship that a run wrote in some steps (a scan)."""
         ...
 
-    def node_images(self, shape: NodeShape, keys: Sequence[Key]) -> list[NodeImage | None]:
-        """The node of each key as it is, None where there is none."""
+    def node_images(
+        self, shape: NodeShape, keys: Sequence[Key], run: str | None = None
+    ) -> list[NodeImage | None]:
+        """The node of each key as it is, None where there is none; of several that of `run`."""
         ...
 
     def relationship_images(
-        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey], run: str | None = None
     ) -> list[RelationshipImage | None]:
-        """The relationship of each key as it is, None where there is none."""
+        """The relationship of each key as it is, None where there is none; see `node_images`."""
         ...
 
     def put_nodes(

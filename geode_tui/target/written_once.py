@@ -37,12 +37,14 @@ class WrittenOnce:
         """Not for files: a chunk that is written again replaces its part."""
         raise unsupported("files do not tell the steps of their records")
 
-    def node_images(self, shape: NodeShape, keys: Sequence[Key]) -> list[NodeImage | None]:
+    def node_images(
+        self, shape: NodeShape, keys: Sequence[Key], run: str | None = None
+    ) -> list[NodeImage | None]:
         """Not for files: an export overwrites nothing."""
         raise unsupported(_UNCHANGED)
 
     def relationship_images(
-        self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+        self, shape: RelationshipShape, keys: Sequence[RelationshipKey], run: str | None = None
     ) -> list[RelationshipImage | None]:
         """Not for files: an export overwrites nothing."""
         raise unsupported(_UNCHANGED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from geode_tui.catalog import Catalog
@@ -22,13 +22,15 @@ Record = Any
 class Entity:
     """A label or a relationship of a mapping, ready to read and to write.
 
-    `estimate` is the planner's row count of its table, None when never analyzed.
+    `estimate` is the planner's row count of its table, None when never analyzed; `own_ends` says
+    which ends of a relationship are the row itself.
     """
 
     rule: Rule
     extract: Extract
     shape: NodeShape | RelationshipShape
     estimate: int | None
+    own_ends: tuple[bool, bool] = field(default=(False, False), kw_only=True)
 
     @property
     def id(self) -> str:
@@ -76,9 +78,8 @@ class Entity:
         if isinstance(self.rule, NodeRule):
             return True
         enforced = {key.columns for key in self.extract.table.foreign_keys if key.validated}
-        ends = (self.rule.start, self.rule.end)
-        own = [end.columns == end.references for end in ends]
-        return all(held or end.columns in enforced for held, end in zip(own, ends, strict=True))
+        ends = zip(self.own_ends, (self.rule.start, self.rule.end), strict=True)
+        return all(own or end.columns in enforced for own, end in ends)
 
     @contextmanager
     def named_in_errors(self, next_step: str) -> Iterator[None]:
@@ -155,7 +156,9 @@ def _told(names: Sequence[str], values: Sequence[Any]) -> str:
 def entity_of(rule: Rule, mapping: Mapping, catalog: Catalog) -> Entity:
     """Make the entity of a rule. Raises MappingError when it does not fit the catalog."""
     extract = compile_extract(rule, mapping, catalog)
-    return Entity(rule, extract, shape_of(rule, mapping), extract.table.estimated_rows)
+    estimate, shape = extract.table.estimated_rows, shape_of(rule, mapping)
+    own = (False, False) if isinstance(rule, NodeRule) else own_ends(rule, mapping)
+    return Entity(rule, extract, shape, estimate, own_ends=own)
 
 
 def shape_of(rule: Rule, mapping: Mapping) -> NodeShape | RelationshipShape:
