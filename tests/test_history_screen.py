@@ -178,10 +178,10 @@ async def migrated(dsn: str, folder: Path) -> None:
 
 
 def nodes(folder: Path) -> int:
-    """How many nodes the graph holds."""
+    """How many people the graph holds."""
     target = open_target(str(folder / "shop.grafeo"), create=False)
     try:
-        return int(target.query("MATCH (n:People) RETURN count(n) AS c")[0]["c"])
+        return target.count_label("Person")
     finally:
         target.close()
 

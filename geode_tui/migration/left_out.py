@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from geode_tui.migration.journal import ROLLED_BACK, Journal, RunRecord
+from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.validation.verify import LeftOut
 
 _WRITERS = ("migrate", "import", "schema")
@@ -49,7 +49,7 @@ def _of_run(journal: Journal, record: RunRecord) -> dict[str, LeftOut]:
     """What a run left out of each entity that it wrote."""
     written = [e for e in journal.chunks.entities(record.number) if e.chunks]
     found = {e.id: LeftOut(e.dead, e.orphans) for e in written}
-    if record.state != ROLLED_BACK:  # what a schema change led over under names of now
+    if journal.chunks.has_written(record.number):  # what a schema change led over, by new names
         led_over = record.options.get("left_out", {}).items()
         found = {n: LeftOut(dead, orphans) for n, (dead, orphans) in led_over} | found
     if record.kind != "import":

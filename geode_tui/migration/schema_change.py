@@ -127,11 +127,10 @@ class SchemaEngine(Engine):
     # -- deciding -------------------------------------------------------------------------------
 
     async def _decide(self, record: RunRecord, origin: SchemaOrigin, target: Target) -> Work:
-        """What is to be done; decided once, so that a resumed run does the same."""
+        """What is to be done: decided before the first step, and as it was for a resumed run."""
         old = parse(record.options["from"], f"the old mapping of run {record.number}").mapping
-        new = self._journal.mapping(record.number)
-        difference = compare(old, new)
-        if "anew" in record.options:
+        difference = compare(old, self._journal.mapping(record.number))
+        if self._journal.chunks.has_written(record.number):
             work = Work(difference, record.options["anew"])
             if origin.is_given or _reads(work):
                 await origin.read()
@@ -146,13 +145,17 @@ class SchemaEngine(Engine):
             work = Work(difference, anew)
         await asyncio.to_thread(_require_own, target, work, owners(versions))
         kept = await asyncio.to_thread(_counts, target, work)
+        options = {"anew": anew, "kept": kept} | self._led_over(record, work)
+        self._journal.change(record.number, options=record.options | options)
+        return work
+
+    def _led_over(self, record: RunRecord, work: Work) -> dict[str, Any]:
+        """What earlier runs left out of what is led over, by its new names: `validate` asks."""
         known = left_out_of(self._journal, record.target, record.graph)
         left_out = {
             pair.new.id: _plain(known.entities.get(pair.old.id, LeftOut())) for pair in work.kept
         }
-        options = {"anew": anew, "kept": kept, "left_out": left_out, "before": dict(known.before)}
-        self._journal.change(record.number, options=record.options | options)
-        return work
+        return {"left_out": left_out, "before": dict(known.before)}
 
     async def _chosen(
         self, record: RunRecord, origin: SchemaOrigin, work: Work

@@ -6,6 +6,7 @@ properties to fill; where a row would be written, the properties of what has its
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -76,6 +77,7 @@ class Filling:
     fills: dict[Shape, Fill]
     replaced: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def look(self) -> None:
         """See which of the properties are there already."""
@@ -116,7 +118,8 @@ class Filling:
     def _fill(self, fill: Fill, rows: list[Any], step: int) -> Written:
         self._keep(fill, [key for key, _ in rows], step)
         there = update(self.target, fill.whole, fill.names, rows)
-        self.unknown[fill.id] = self.unknown.get(fill.id, 0) + len(rows) - there
+        with self._lock:
+            self.unknown[fill.id] = self.unknown.get(fill.id, 0) + len(rows) - there
         return Written(len(rows))
 
     def _keep(self, fill: Fill, keys: list[Any], step: int) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, cast
 
 from geode_tui.errors import UsageError
-from geode_tui.mapping.model import Mapping, NodeRule
+from geode_tui.mapping.model import FINGERPRINT, Mapping, NodeRule
 from geode_tui.mapping.steps import Step, Things, Work
 from geode_tui.migration import schema_undo as undo
 from geode_tui.migration.journal import Journal, RunRecord
@@ -181,12 +182,13 @@ class GraphSteps:
         for pair in self._work.kept:
             if self._work.other_digests(pair):
                 shape = shape_of(pair.old, self._work.old)
-                yield GraphStep("", lambda step, shape=shape: self._keep_digests(shape, step))  # type: ignore[misc]
+                text = f"look at the digests ({FINGERPRINT}) of {pair.old.id}"
+                yield GraphStep(text, partial(self._keep_digests, shape))
 
     def _keep_digests(self, shape: Shape, step: int) -> int:
         for rows in other_digests(self._target, shape):
             self._watch.check()
-            self._keep(step, undo.set_properties(shape, ("_fp",), rows))
+            self._keep(step, undo.set_properties(shape, (FINGERPRINT,), rows))
         self._keep(step, [undo.renew_digests(shape)])
         return 0
 
@@ -239,7 +241,8 @@ class GraphSteps:
         gone = _without(self._work.old, self._work.new)
         if gone:
             back = [undo.prepare(_node_shapes(self._work.old))]
-            yield GraphStep("", lambda step: self._unprepare(gone), lambda step: back)
+            text = "drop the indexes of keys that go"
+            yield GraphStep(text, lambda step: self._unprepare(gone), lambda step: back)
 
     def _unprepare(self, shapes: Sequence[NodeShape]) -> int:
         self._target.unprepare(self._target.statements(shapes))
@@ -249,7 +252,8 @@ class GraphSteps:
         """Make the indexes and constraints of new keys, before anything is found by them."""
         come = _without(self._work.new, self._work.old)
         if come:
-            yield GraphStep("", self._prepare, lambda step: [undo.unprepare(come)])
+            text = "make the indexes of keys that come"
+            yield GraphStep(text, self._prepare, lambda step: [undo.unprepare(come)])
 
     def _prepare(self, step: int) -> int:
         self._target.prepare(_node_shapes(self._work.new))
