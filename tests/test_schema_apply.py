@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -691,11 +692,14 @@ def test_a_change_that_is_stopped_between_two_steps_goes_on(
     def stopping(steps: GraphSteps, number: int, changed: int) -> None:
         end(steps, number, changed)
         runner.stop()
+        while not runner._engine._stop.is_set():  # it is set in the loop of the run
+            time.sleep(0.001)
 
     with monkeypatch.context() as patch:
         patch.setattr(GraphSteps, "_end", stopping)
         with pytest.raises(RunStopped):
             _run(runner)
+    assert _count(graph, "MATCH (n:Party) RETURN count(n) AS c") == 0
     _run(Runner(resume=1, journal=journal))
     fresh, led = things(migrated(town.dsn, tmp_path, new)), things(graph)
     assert led == fresh, "\n".join(differences(led, fresh))
