@@ -442,19 +442,22 @@ TOGETHER = {
         "a property of a relationship of rows without a key goes",
         "the order of properties changes",
         "a key's property is renamed",
-        "a type is renamed",
+        "a value comes that some rows cannot have",
         "a relationship leads the other way",
         "the first row of each key is another one",
         "the SQL of a query changes",
     ),
     "names change places": (
         "properties change places",
+        "a property is left out, another moved",
         "labels come and go",
         "a relationship goes",
         "a relationship comes",
+        "a type is renamed",
         "a rule's name changes",
     ),
     "labels": (
+        "labels by value go",
         "a relationship gets a condition",
         "a label of two rules is renamed",
         "two labels become one",
@@ -464,17 +467,16 @@ TOGETHER = {
     "other values": (
         "an expression changes",
         "a joined property is of another column",
+        "a label is left out",
         "a label goes with its relationships",
         "a condition changes",
     ),
-    "left out": (
-        "a property is left out, another moved",
-        "a label is left out",
-        "labels by value go",
-        "a value comes that some rows cannot have",
+    "keys": (
+        "labels by value change",
+        "the key changes",
+        "a label comes that others have",
+        "nothing but a reason",
     ),
-    "keys": ("labels by value change", "the key changes", "a label comes that others have"),
-    "a reason": ("nothing but a reason",),
     "all": ("many changes at once",),
 }
 
