@@ -52,14 +52,19 @@ def read_catalog(dsn: str, mapping: Mapping | None = None) -> Catalog:
 
 
 def migrate(
-    dsn: str, folder: Path, mapping: Mapping | None = None, *, batch_rows: int | None = None
+    dsn: str,
+    folder: Path,
+    mapping: Mapping | None = None,
+    *,
+    batch_rows: int | None = None,
+    parallel: int = 2,
 ) -> Migrated:
     """Migrate a database into `folder` with the mapping inferred; raises its error."""
     mapping = mapping or infer(read_catalog(dsn))
     graph_file, journal_file = folder / "graph.grafeo", folder / "journal.sqlite3"
     mapping_file = folder / "mapping.yaml"
     file.save(mapping, mapping_file)
-    request = RunRequest(dsn, str(graph_file), mapping, batch_rows=batch_rows)
+    request = RunRequest(dsn, str(graph_file), mapping, batch_rows=batch_rows, parallel=parallel)
     runner = Runner(request, journal=journal_file)
     runner.start()
     runner.join()

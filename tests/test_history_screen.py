@@ -196,7 +196,9 @@ async def test_a_run_is_rolled_back_when_the_targets_name_is_typed_and_goes_on_a
     async with sitting("history", tmp_path, dsn) as sit:
         await sit.sees("1 migrate ✓ done")
         await roll_back(sit, "backfill")
-        await sit.sees("■ stopped", "back at checkpoint backfill: 300 nodes")
+        await sit.sees(
+            "■ stopped", "back at checkpoint backfill: 301 nodes"
+        )  # one tells the mapping
         assert nodes(tmp_path) == 0
         await sit.press("r")
         await sit.until(lambda: isinstance(sit.app.screen, ConfirmDialog), "the question")
@@ -206,7 +208,7 @@ async def test_a_run_is_rolled_back_when_the_targets_name_is_typed_and_goes_on_a
         await sit.press("6")
         await sit.sees("1 migrate ✓ done")
         await roll_back(sit, "all of it")
-        await sit.sees("↺ rolled back", "rolled back: 300 nodes and 0")
+        await sit.sees("↺ rolled back", "rolled back: 301 nodes and 0")
         assert nodes(tmp_path) == 0
         await sit.press("enter")
         await sit.sees("rolled back, reopened")
