@@ -96,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     assess = _verb(verbs, "assess", "print what to know before a run", _assess)
     _source(assess)
     _mapping(assess)
+    _target(assess, required=False)
     assess.add_argument("--count", action="store_true", help="count the rows concerned: scans")
     waiver = "CODE SUBJECT"
     assess.add_argument("--waive", action="append", metavar=waiver, help="accept a finding")
@@ -259,7 +260,8 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument("statement", metavar="GQL")
     _json(query)
 
-    info = _verb(verbs, "info", "print paths and versions", _info)
+    info = _verb(verbs, "info", "print paths and versions, or what a target is", _info)
+    _target(info, required=False)
     _json(info)
     return parser
 
@@ -295,7 +297,10 @@ def _source(parser: argparse.ArgumentParser) -> None:
 
 def _target(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
-        "--target", required=required, metavar="T", help="FILE.grafeo, or a profile"
+        "--target",
+        required=required,
+        metavar="T",
+        help="FILE.grafeo, quic://…, grpc://…, or a profile",
     )
     parser.add_argument("--graph", metavar="G", help="a named graph in it")
 

@@ -24,8 +24,9 @@ _PARAM_PASSWORD = re.compile(
 
 def redact(text: str) -> str:
     """Return `text` with the passwords of every DSN in it masked as `***`."""
-    text = _URL_PASSWORD.sub(r"\g<head>***@", text)
-    return _PARAM_PASSWORD.sub(r"\g<head>***", text)
+    # Parameters first: an @ in a password there would be taken for the end of a user's part.
+    text = _PARAM_PASSWORD.sub(r"\g<head>***", text)
+    return _URL_PASSWORD.sub(r"\g<head>***@", text)
 
 
 class GeodeTuiError(Exception):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geode_tui.catalog import Catalog
 from geode_tui.catalog import Profile as Statistics
-from geode_tui.commands.output import say
+from geode_tui.commands.output import say, visible
 from geode_tui.errors import MappingError, UsageError
 from geode_tui.mapping.counts import Counts
 from geode_tui.mapping.model import Mapping, Query
 from geode_tui.migration.profiles import Profile, find_profile
 from geode_tui.source.postgres import Source
+from geode_tui.target import credentials
+from geode_tui.target.geode_dsn import is_geode, parse_address
 
 SKIPPED_SHOWN = 5
 
@@ -39,14 +43,43 @@ def source_of(arguments: argparse.Namespace) -> str:
 def target_of(arguments: argparse.Namespace) -> tuple[str, str | None]:
     """The target's place and graph: as given, or of the profile of that name.
 
-    A file's place is made absolute: a run may be resumed from another folder.
+    A file's place is made absolute: a run may be resumed from another folder. The graph of a
+    Geode server is part of its place, so that none is returned for it; a password is remembered,
+    asked for or left out. Raises UsageError.
     """
     profile = _profile(arguments.target)
     place = profile.target if profile else arguments.target
+    if is_geode(place):
+        named = arguments.graph or (profile.graph if profile else "")
+        return log_in(place, named), None
     if place.endswith(".grafeo") and "://" not in place:
         place = os.path.abspath(os.path.expanduser(place))
     graph = arguments.graph or (profile.graph if profile else None) or None
     return place, graph
+
+
+def log_in(place: str, graph: str = "") -> str:
+    """Make ready to connect to a Geode server; returns its place without password.
+
+    A password in the DSN is remembered. Where none is known for a user, a person at a terminal is
+    asked. Says aloud what is not safe about the connection. Raises UsageError.
+    """
+    address, password = parse_address(place, graph)
+    if password is not None:
+        credentials.remember(address.place, password)
+    elif address.user and sys.stdin.isatty() and credentials.password_of(address.place) is None:
+        typed = getpass.getpass(f"password of {visible(address.short)}: ")
+        if typed:
+            credentials.remember(address.place, typed)
+    if address.warning:
+        say(f"warning: {address.warning}")
+    return address.place
+
+
+def log_in_again(place: str) -> None:
+    """Make ready to connect to the target of a run that the journal knows."""
+    if is_geode(place):
+        log_in(place)
 
 
 def schemas_of(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from geode_tui.mapping.edits import merge
 from geode_tui.mapping.file import MappingFile, dump, load, nearest, save
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
+from geode_tui.migration.profiles import find_profile
+from geode_tui.migration.target_names import mapping_findings
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -116,12 +118,13 @@ def assess_(arguments: argparse.Namespace) -> int:
         raise UsageError("a waiver needs a reason", "", 'add --reason "why it is accepted"')
     file = load(path)
     known = read_known(arguments, file.mapping, statistics=True, count=arguments.count)
-    findings = _assessed(file, known)
+    place = _place(arguments)
+    findings = _assessed(file, known, place)
     mapping = _with_waivers(arguments, file.mapping, findings)
     if mapping != file.mapping:
         save(mapping, path)
         say(f"wrote {path}: {len(mapping.waivers)} waivers")
-        findings = _assessed(load(path), known)
+        findings = _assessed(load(path), known, place)
     if arguments.json:
         show_json([asdict(finding) for finding in findings])
     else:
@@ -129,8 +132,16 @@ def assess_(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if any(finding.blocks for finding in findings) else EXIT_OK
 
 
-def _assessed(file: MappingFile, known: Known) -> tuple[Finding, ...]:
-    return assess(file.mapping, known.catalog, known.statistics, known.counts, file)
+def _assessed(file: MappingFile, known: Known, place: str) -> tuple[Finding, ...]:
+    further = mapping_findings(file.mapping, place)
+    return assess(file.mapping, known.catalog, known.statistics, known.counts, file, further)
+
+
+def _place(arguments: argparse.Namespace) -> str:
+    """The target's place if one is named: only its kind counts, it is not connected to."""
+    name = arguments.target or ""
+    profile = find_profile(name) if name and "://" not in name else None
+    return profile.target if profile else name
 
 
 def _with_waivers(

@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from geode_tui.commands.arguments import source_of
+from geode_tui.commands.arguments import log_in_again, source_of
 from geode_tui.commands.output import aligned, moment, say, show, show_json
 from geode_tui.errors import EXIT_DIFFERS, EXIT_OK, GeodeTuiError, UsageError
 from geode_tui.migration.dead_letters import DeadLetter, Selection, letter_document
@@ -201,6 +201,7 @@ def _skip(journal: Journal, record: RunRecord, arguments: argparse.Namespace) ->
 def _retry(journal: Journal, record: RunRecord, arguments: argparse.Namespace) -> int:
     selection = _wanted(journal, record, arguments)
     source = source_of(arguments) or None
+    log_in_again(record.target)
     result = asyncio.run(retry_letters(journal, record.number, selection, source=source, tell=say))
     if arguments.json:
         show_json({"run": record.number, "complete": result.complete} | asdict(result))

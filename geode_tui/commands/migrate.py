@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from geode_tui.commands.arguments import schemas_of, source_of, target_of
+from geode_tui.commands.arguments import log_in_again, schemas_of, source_of, target_of
 from geode_tui.commands.catalog import checked_mapping
 from geode_tui.commands.output import (
     ledger_document,
@@ -45,8 +45,8 @@ from geode_tui.validation.verify import take_ledger
 
 def migrate(arguments: argparse.Namespace) -> int:
     """Run to the end of verify and print the ledger."""
-    _, mapping = checked_mapping(arguments)
     place, graph = target_of(arguments)
+    _, mapping = checked_mapping(arguments)
     request = RunRequest(
         source_of(arguments),
         place,
@@ -74,6 +74,7 @@ def resume(arguments: argparse.Namespace) -> int:
         from geode_tui.commands.demo import resume_demo
 
         return resume_demo(record, arguments.json)
+    log_in_again(record.target)
     runner = Runner(
         resume=number,
         source=source_of(arguments) or None,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from geode_tui.commands.arguments import log_in_again
 from geode_tui.commands.output import aligned, moment, say, show, show_json, visible
 from geode_tui.errors import EXIT_DIFFERS, EXIT_OK, UsageError
 from geode_tui.migration.checkpoints import BEGINNING, Checkpoint
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.rollback import RollbackLedger, roll_back, rollback_goal
+from geode_tui.target.geode_dsn import target_name
 
 
 def rollback(arguments: argparse.Namespace) -> int:
@@ -24,6 +25,7 @@ def rollback(arguments: argparse.Namespace) -> int:
     _tell_goal(journal, record, goal)
     if not arguments.yes:
         require_name(record)
+    log_in_again(record.target)
     try:
         ledger = roll_back(journal, number, goal.name, say)
     except KeyboardInterrupt:
@@ -39,7 +41,7 @@ def rollback(arguments: argparse.Namespace) -> int:
 
 def require_name(record: RunRecord) -> None:
     """Have a person type the target's name. Raises UsageError where it is not typed."""
-    name = _target_name(record)
+    name = target_name(record.target, record.graph)
     if not sys.stdin.isatty():
         raise UsageError(
             f"rollback removes rows from {record.place}",
@@ -58,12 +60,6 @@ def rollback_document(ledger: RollbackLedger) -> dict[str, Any]:
         for entry in ledger.entries
     ]
     return asdict(ledger) | {"entries": entries, "balanced": ledger.balanced}
-
-
-def _target_name(record: RunRecord) -> str:
-    """The last part of the target's place, and the graph in it."""
-    name = record.target if "://" in record.target else Path(record.target).name
-    return f"{name}#{record.graph}" if record.graph else name
 
 
 def _tell_goal(journal: Journal, record: RunRecord, goal: Checkpoint) -> None:

@@ -21,6 +21,7 @@ from geode_tui.migration.runner import Runner
 from geode_tui.migration.schema_change import SchemaRequest, held_mapping
 from geode_tui.migration.versions import Version, Versions
 from geode_tui.target import open_target
+from geode_tui.target.geode_dsn import target_name
 
 _SIGNS = {"come": "+", "go": "−", "rename": "~", "change": "~"}
 _SHORT_HASH = 12
@@ -194,8 +195,7 @@ def _ask(
         say(f"{number}. {step.text}{f' ({step.because})' if step.because else ''}")
     if arguments.yes or not found:
         return
-    name = place if "://" in place else Path(place).name
-    name = f"{name}#{graph}" if graph else name
+    name = target_name(place, graph or "")
     if not sys.stdin.isatty():
         raise UsageError(
             f"the change rewrites parts of {name}",

@@ -21,6 +21,7 @@ from geode_tui.errors import GeodeTuiError
 from geode_tui.migration.dead_letters import Selection
 from geode_tui.migration.journal import Journal
 from geode_tui.paths import state_folder
+from geode_tui.target import credentials
 
 Tell = Callable[[str], None]
 
@@ -53,7 +54,7 @@ def run_in_child[T](work: Callable[..., T], *arguments: Any, tell: Tell) -> T:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            pickle.dump((work, arguments), child.stdin)
+            pickle.dump((credentials.known(), work, arguments), child.stdin)
             child.stdin.close()
             while not isinstance(message := pickle.load(child.stdout), _Ended):
                 tell(message)
@@ -103,7 +104,8 @@ def main() -> None:
     """The child: do the work, tell, and hand over how it ended."""
     hear, speak = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _write_to_log()
-    work, arguments = pickle.load(hear)
+    passwords, work, arguments = pickle.load(hear)
+    credentials.learn(passwords)
 
     def say(message: object) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody listens: the work goes on

@@ -10,6 +10,7 @@ from pathlib import Path
 from geode_tui.errors import UsageError
 from geode_tui.mapping.assess import Finding
 from geode_tui.migration.chunks import Chunk, Range
+from geode_tui.migration.target_names import shape_findings
 from geode_tui.source.load import LoadProbe
 from geode_tui.target.file_check import Checked
 from geode_tui.target.file_entity import FileEntity
@@ -59,11 +60,16 @@ class FileFeed:
 class FileOrigin:
     """Files that were checked from end to end before the first record is imported."""
 
-    findings: tuple[Finding, ...] = ()
-
-    def __init__(self, place: str, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        place: str,
+        progress: Callable[[int, int], None] | None = None,
+        target: str = "",
+    ) -> None:
         self._place = str(Path(place).absolute())
         self._progress = progress
+        self._target = target
+        self.findings: tuple[Finding, ...] = ()
         self._files: GraphFiles | None = None
         self._checked: Checked | None = None
 
@@ -92,6 +98,8 @@ class FileOrigin:
         found = [entity for entity in self._open.entities]
         if not found:
             raise UsageError(f"{self._place} holds no graph", "its header names no entity")
+        shapes = ((entity.id, entity.shape) for entity in found)
+        self.findings = shape_findings(shapes, self._target)
         return found
 
     async def fields(self) -> dict[str, str]:

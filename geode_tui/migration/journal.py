@@ -33,6 +33,7 @@ from geode_tui.migration.live import Live
 from geode_tui.migration.locks import Locks
 from geode_tui.migration.store import Store
 from geode_tui.target import TargetPlan
+from geode_tui.target.geode_dsn import graph_identity
 from geode_tui.validation.ledger import Difference, Entry, Ledger
 
 RUN_FORMAT = 2
@@ -92,6 +93,11 @@ class RunRecord:
     def place(self) -> str:
         """The target with the graph's name, for a person."""
         return f"{self.target}#{self.graph}" if self.graph else self.target
+
+    @property
+    def graph_identity(self) -> tuple[str, str]:
+        """What tells its graph from others, by whichever options it is connected to."""
+        return graph_identity(self.target), self.graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +203,11 @@ class Journal:
     def unfinished(self, target: str, graph: str) -> RunRecord | None:
         """The newest run that wrote to a target, if it stopped before its end, or its rollback."""
         row = self.store.one(
-            "SELECT * FROM run WHERE target = ? AND graph = ? AND (state = 'rolling back' OR EXISTS"
+            "SELECT * FROM run WHERE graph_identity(target) = ? AND graph = ?"
+            " AND (state = 'rolling back' OR EXISTS"
             " (SELECT 1 FROM chunk WHERE chunk.run = run.number AND chunk.state <> 'planned'))"
             " ORDER BY state = 'rolling back' DESC, number DESC LIMIT 1",
-            target,
+            graph_identity(target),
             graph,
         )
         newest = self._run_record(row) if row else None
@@ -210,8 +217,9 @@ class Journal:
     def newest(self, target: str, graph: str) -> RunRecord | None:
         """The newest run on a target, or None."""
         row = self.store.one(
-            "SELECT * FROM run WHERE target = ? AND graph = ? ORDER BY number DESC LIMIT 1",
-            target,
+            "SELECT * FROM run WHERE graph_identity(target) = ? AND graph = ?"
+            " ORDER BY number DESC LIMIT 1",
+            graph_identity(target),
             graph,
         )
         return self._run_record(row) if row else None
@@ -322,7 +330,7 @@ class Journal:
 
     def target_lock(self, target: str, graph: str) -> str:
         """The name of the lock that whoever writes to a target holds."""
-        place = target if "://" in target else str(Path(target).absolute())
+        place = graph_identity(target) if "://" in target else str(Path(target).absolute())
         return "target-" + hashlib.sha256(f"{place}\n{graph}".encode()).hexdigest()[:16]
 
     # -- phases and events --------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.target.geode_dsn import graph_identity
 from geode_tui.validation.verify import LeftOut
 
 _WRITERS = ("migrate", "import", "schema")
@@ -33,7 +34,8 @@ def left_out_of(journal: Journal, target: str, graph: str) -> LeftOutOfGraph:
     runs: list[int] = []
     before: Mapping[str, int] = {}
     for record in journal.runs():
-        if (record.target, record.graph) != (target, graph) or record.kind not in _WRITERS:
+        same = record.graph_identity == (graph_identity(target), graph)
+        if not same or record.kind not in _WRITERS:
             continue
         new = {n: some for n, some in _of_run(journal, record).items() if n not in found}
         if not new:

@@ -17,10 +17,10 @@ NewOrigin = Callable[[RunRecord], Origin]
 def origin_of(record: RunRecord, source: str, password: str | None, mapping: Mapping) -> Origin:
     """The origin of a run; `source` may hold a password, which stays in memory."""
     if record.kind == "import":
-        return FileOrigin(record.source_dsn)
+        return FileOrigin(record.source_dsn, target=record.target)
     if record.kind == "schema":
-        return SchemaOrigin(source, password, mapping, record.schemas)
-    return PostgresOrigin(source, password, mapping, record.schemas)
+        return SchemaOrigin(source, password, mapping, record.schemas, record.target)
+    return PostgresOrigin(source, password, mapping, record.schemas, record.target)
 
 
 def changed_fields(record: RunRecord, fields: dict[str, str]) -> list[str]:

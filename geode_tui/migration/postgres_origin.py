@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from geode_tui.catalog import Table
+from geode_tui.catalog import Catalog, Table
 from geode_tui.errors import GeodeTuiError, SnapshotLostError, UsageError
 from geode_tui.mapping.assess import Finding, assess
 from geode_tui.mapping.check import check
@@ -16,6 +16,7 @@ from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.migration.batches import ChunkedTarget
 from geode_tui.migration.chunks import Chunk, Range
 from geode_tui.migration.plan import Plan, make_plan
+from geode_tui.migration.target_names import mapping_findings
 from geode_tui.source.cuts import cut
 from geode_tui.source.load import LoadProbe
 from geode_tui.source.postgres import Reader, SnapshotHolder, Source
@@ -65,7 +66,10 @@ class PostgresFeed:
 
 
 class PostgresOrigin:
-    """A database, with the plan of a mapping and the snapshot that all feeds share."""
+    """A database, with the plan of a mapping and the snapshot that all feeds share.
+
+    `target` is the place of the target, whose say on the names is part of the findings.
+    """
 
     def __init__(
         self,
@@ -73,11 +77,13 @@ class PostgresOrigin:
         password: str | None,
         mapping: GraphMapping,
         schemas: Sequence[str],
+        target: str = "",
     ) -> None:
         self._dsn = dsn
         self._password = password
         self._mapping = mapping
         self._schemas = schemas
+        self._target = target
         self._source: Source | None = None
         self._holder: SnapshotHolder | None = None
         self._plan: Plan | None = None
@@ -109,11 +115,15 @@ class PostgresOrigin:
         catalog = await self.source.catalog(self._schemas)
         catalog = await self.source.described(catalog, self._mapping.queries)
         check(MappingFile(self._mapping), catalog)
-        self.findings = tuple(assess(self._mapping, catalog))
+        self.findings = self._found(catalog)
         self._plan = make_plan(self._mapping, catalog)
         if not self._plan.entities:
             raise UsageError("the mapping moves nothing", "every rule is excluded")
         return self._plan.entities
+
+    def _found(self, catalog: Catalog) -> tuple[Finding, ...]:
+        further = mapping_findings(self._mapping, self._target)
+        return assess(self._mapping, catalog, further=further)
 
     async def fields(self) -> dict[str, str]:
         """The database and the tables that are read, as far as the run depends on them."""

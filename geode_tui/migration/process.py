@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ from geode_tui.migration.events import PHASES, Event, RunSnapshot
 from geode_tui.migration.progress import Progress
 from geode_tui.migration.runner import Runner, Work
 from geode_tui.paths import state_folder
+from geode_tui.target import credentials
 from geode_tui.validation.ledger import Ledger
 
 SEND_SECONDS = 0.2
@@ -30,6 +32,14 @@ _STOP = "stop"
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[1:]; from geode_tui.migration.process import main; main()"
 )
+
+
+@dataclass(frozen=True)
+class _Outfit:
+    """What the child is given: the work, and the passwords of targets, in memory only."""
+
+    work: Work
+    passwords: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class ProcessRunner(Runner):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        self._tell(self._work)
+        self._tell(_Outfit(self._work, credentials.known()))
         self._thread.start()
 
     def stop(self) -> None:
@@ -132,7 +142,9 @@ def main() -> None:
     os.nice(5)  # on a small machine the interface draws first
     hear, speak = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _write_to_log()
-    work: Work = pickle.load(hear)
+    outfit: _Outfit = pickle.load(hear)
+    credentials.learn(outfit.passwords)
+    work = outfit.work
     try:
         runner = Runner(**vars(work))
     except GeodeTuiError as error:

@@ -13,6 +13,7 @@ from geode_tui.errors import UsageError
 from geode_tui.mapping.file import nearest
 from geode_tui.paths import profiles_file
 from geode_tui.source.dsn import without_password
+from geode_tui.target.geode_dsn import is_geode, parse_address
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,14 @@ def find_profile(name: str) -> Profile | None:
 
 
 def save_profile(profile: Profile) -> None:
-    """Save a profile, in place of one with its name; secrets in its source are left out."""
+    """Save a profile, in place of one with its name; passwords in it are left out."""
     if not profile.name.strip():
         raise UsageError("a profile needs a name")
-    kept = replace(profile, source=without_password(profile.source))
+    kept = replace(
+        profile,
+        source=without_password(profile.source),
+        target=_without_secret(profile.target),
+    )
     others = [p for p in load_profiles() if p.name != profile.name]
     _write([*others, kept])
 
@@ -77,6 +82,11 @@ def _profile(entry: dict[str, Any]) -> Profile:
         return Profile(**{**entry, "schemas": tuple(entry.get("schemas", ()))})
     except TypeError as error:
         raise UsageError(f"{profiles_file()}: a profile needs name, source and target") from error
+
+
+def _without_secret(target: str) -> str:
+    """The target's place; of a Geode server without the password. Raises UsageError."""
+    return parse_address(target)[0].place if is_geode(target) else target
 
 
 def _write(profiles: list[Profile]) -> None:

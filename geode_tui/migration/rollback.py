@@ -377,7 +377,7 @@ def _require_latest(journal: Journal, record: RunRecord, shapes: Mapping[str, Sh
     for other in journal.runs():
         if other.number <= record.number:
             return
-        same = (other.target, other.graph) == (record.target, record.graph)
+        same = other.graph_identity == record.graph_identity
         if not same or other.state == "rolled back" or record.kind == "export":
             continue
         chunks = journal.chunks

@@ -12,6 +12,7 @@ from geode_tui.migration.checkpoints import Checkpoint
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.events import RunState
 from geode_tui.migration.journal import RUN_FORMAT, Journal, RunKind, RunRecord
+from geode_tui.target.geode_dsn import graph_identity
 
 _LIGHT = (
     "SELECT number, state, kind, source, target, graph, label, started, ended, error, steps,"
@@ -140,9 +141,10 @@ def newest_resumable(lines: Sequence[RunLine]) -> RunLine | None:
     """The newest run that can be resumed: no later run went to the same graph."""
     seen = set()
     for line in lines:
-        if line.resumable and line.place not in seen:
+        graph = graph_identity(line.target), line.graph
+        if line.resumable and graph not in seen:
             return line
-        seen.add(line.place)
+        seen.add(graph)
     return None
 
 

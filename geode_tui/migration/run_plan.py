@@ -124,7 +124,7 @@ async def plan_run(
     `journal` gives the times of an earlier run. Raises GeodeTuiError where the source cannot be
     read or the mapping does not fit it.
     """
-    origin = PostgresOrigin(request.source, None, request.mapping, request.schemas)
+    origin = PostgresOrigin(request.source, None, request.mapping, request.schemas, request.target)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(origin.close)
         await origin.open()

@@ -35,6 +35,7 @@ from geode_tui.migration.schema_graph import (
 )
 from geode_tui.migration.schema_origin import SchemaOrigin
 from geode_tui.migration.schema_steps import GraphSteps
+from geode_tui.migration.target_names import require_distinct_names
 from geode_tui.migration.versions import Version, Versions, owners
 from geode_tui.source.dsn import check_dsn, short_name, without_password
 from geode_tui.target import open_target
@@ -78,6 +79,7 @@ class SchemaEngine(Engine):
         """Run from the beginning. Raises RunStopped, GeodeTuiError."""
         assert isinstance(request, SchemaRequest)
         dsn = check_dsn(request.source)
+        require_distinct_names(request.mapping, request.target)
         versions = await asyncio.to_thread(_read_versions, request)
         old = held_mapping(versions, request.old, request.target)
         options = {
@@ -101,7 +103,9 @@ class SchemaEngine(Engine):
         )
 
         def origin(record: RunRecord) -> Origin:
-            return SchemaOrigin(dsn, request.password, request.mapping, record.schemas)
+            return SchemaOrigin(
+                dsn, request.password, request.mapping, record.schemas, record.target
+            )
 
         return await self.begin(new, origin)
 

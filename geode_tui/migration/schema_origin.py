@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from geode_tui.catalog import Catalog
 from geode_tui.errors import MappingError
-from geode_tui.mapping.assess import assess
 from geode_tui.mapping.check import check
 from geode_tui.mapping.edits import replace_rule
 from geode_tui.mapping.extract import compile_extract
@@ -25,9 +24,14 @@ class SchemaOrigin(PostgresOrigin):
     """A database for a change of the schema; one that needs no row may have none."""
 
     def __init__(
-        self, dsn: str, password: str | None, mapping: Mapping, schemas: Sequence[str]
+        self,
+        dsn: str,
+        password: str | None,
+        mapping: Mapping,
+        schemas: Sequence[str],
+        target: str = "",
     ) -> None:
-        super().__init__(dsn, password, mapping, schemas)
+        super().__init__(dsn, password, mapping, schemas, target)
         self._given = bool(dsn)
         self._catalog: Catalog | None = None
 
@@ -42,7 +46,7 @@ class SchemaOrigin(PostgresOrigin):
         catalog = await self.source.catalog(self._schemas)
         self._catalog = await self.source.described(catalog, self._mapping.queries)
         check(MappingFile(self._mapping), self._catalog)
-        self.findings = tuple(assess(self._mapping, self._catalog))
+        self.findings = self._found(self._catalog)
 
     @property
     def catalog(self) -> Catalog:

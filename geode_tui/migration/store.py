@@ -17,6 +17,7 @@ from typing import Any
 
 from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.paths import journal_file
+from geode_tui.target.geode_dsn import graph_identity
 
 FORMAT = 2
 
@@ -147,6 +148,7 @@ class Store:
             )
             os.chmod(self.path, 0o600)
             self._db.row_factory = sqlite3.Row
+            self._db.create_function("graph_identity", 1, graph_identity, deterministic=True)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._migrate()

@@ -14,7 +14,7 @@ import pickle
 import signal
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
@@ -22,7 +22,7 @@ from geode_tui.errors import GeodeTuiError, LostError
 from geode_tui.migration.batches import Admission, BatchResult, ChunkMove, DeadLimitReached
 from geode_tui.migration.chunks import Chunk, ChunkResult
 from geode_tui.migration.origin import Feed, FeedPlan, Movable
-from geode_tui.target import TargetPlan
+from geode_tui.target import TargetPlan, credentials
 from geode_tui.target.model import Target
 
 Doing = Callable[[str], None]
@@ -88,6 +88,7 @@ class _Outfit:
     entities: Sequence[Any]
     target: TargetPlan
     uid: str
+    passwords: Mapping[str, str] = field(default_factory=credentials.known, repr=False)
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,7 @@ def main() -> None:
 
 async def _serve(pipe: _Pipe) -> None:
     outfit: _Outfit = pipe.hear()
+    credentials.learn(outfit.passwords)
     entities = {entity.id: entity for entity in outfit.entities}
     target = outfit.target.open()
     worker = LocalWorker(outfit.plan, target, outfit.uid)

@@ -25,11 +25,13 @@ from geode_tui.migration.journal import RunRecord
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile
 from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.migration.target_names import mapping_findings
 from geode_tui.migration.watch import RunWatch, ShownRun
 from geode_tui.source.ddl import is_ddl_file, read_ddl
 from geode_tui.source.dsn import without_password
 from geode_tui.source.introspect import collector_at_rest
 from geode_tui.source.postgres import Source
+from geode_tui.target.geode_dsn import is_geode
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,9 @@ class Workspace:
         """What the assessment finds in the current mapping; empty without a catalog."""
         if self.history is None or self.catalog is None:
             return ()
-        return assess(self.history.current, self.catalog, self.statistics)
+        mapping = self.history.current
+        further = mapping_findings(mapping, self.target_place)
+        return assess(mapping, self.catalog, self.statistics, further=further)
 
     def suggestions(self) -> tuple[Suggestion, ...]:
         """What the current mapping could gain; empty without a catalog."""
@@ -208,10 +212,14 @@ class Workspace:
         mapping = self._require_mapping()
         self._require_idle()
         if not self.target_place:
-            raise UsageError("no target is set", "", "name a path that ends in .grafeo in Connect")
+            raise UsageError(
+                "no target is set",
+                "",
+                "name a path that ends in .grafeo, or quic://… or grpc://…, in Connect",
+            )
         request = RunRequest(
             self.source_dsn,
-            str(Path(self.target_place).absolute()),  # a resume may start in another folder
+            _whole(self.target_place),
             mapping,
             self.graph,
             self.schemas,
@@ -313,3 +321,8 @@ async def described(catalog: Catalog, mapping: Mapping, source: Source | None) -
             "connect to a database, or remove the queries from the mapping",
         )
     return await source.described(catalog, mapping.queries)
+
+
+def _whole(place: str) -> str:
+    """The place of a target from any folder: a resume may start in another one."""
+    return place if is_geode(place) else str(Path(place).absolute())

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from geode_tui.migration import child
 from geode_tui.migration.checkpoints import BEGINNING, Checkpoint
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dialogs import ChoiceDialog, ConfirmDialog
+from geode_tui.target.geode_dsn import target_name
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.text import one_line
 
@@ -89,7 +89,7 @@ class Rollback(GeodeScreen):
             text,
             yes="roll back",
             no="not now",
-            type_name=target_name(record),
+            type_name=target_name(record.target, record.graph),
         )
         return to, await self.app.push_screen_wait(dialog)
 
@@ -97,12 +97,6 @@ class Rollback(GeodeScreen):
         text = f"The rollback of run {record.number} was interrupted; it goes on where it was."
         dialog = ConfirmDialog("go on rolling back?", text, yes="go on", no="not now")
         return await self.app.push_screen_wait(dialog)
-
-
-def target_name(record: RunRecord) -> str:
-    """The name that is typed to say that this target is meant, as on the command line."""
-    name = record.target if "://" in record.target else Path(record.target).name
-    return f"{name}#{record.graph}" if record.graph else name
 
 
 def checkpoint_line(checkpoint: Checkpoint) -> str:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geode_tui.errors import UsageError
+from geode_tui.target import credentials
+from geode_tui.target.geode_dsn import is_geode, parse_address
 from geode_tui.target.model import NodeShape, Target
 
 
 def target_exists(place: str) -> bool:
-    """Whether there is something at a target's place."""
-    return Path(place).exists()
+    """Whether there is something at a target's place; of a server only connecting tells."""
+    return is_geode(place) or Path(place).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,12 @@ def preparation(place: str, graph: str | None, nodes: Sequence[NodeShape]) -> li
     """
     from geode_tui.target import embedded_keys
 
+    if is_geode(place):
+        target = open_target(place, graph, create=False, read_only=True)
+        try:
+            return target.missing(nodes)
+        finally:
+            target.close()
     there: set[str] = set()
     if target_exists(place):
         target = open_target(place, graph, create=False, read_only=True)
@@ -59,22 +67,32 @@ def preparation(place: str, graph: str | None, nodes: Sequence[NodeShape]) -> li
 def open_target(
     place: str, graph: str | None = None, *, create: bool = True, read_only: bool = False
 ) -> Target:
-    """Open a target by its place: a path that ends in `.grafeo`.
+    """Open a target by its place: a path that ends in `.grafeo`, or the DSN of a Geode server.
 
-    `create` makes what is not there; `read_only` refuses every statement that writes.
+    `create` makes what is not there; `read_only` refuses every statement that writes. The password
+    of a server is that of its DSN, else the one that `credentials` knows.
 
     Raises UsageError for a place of another kind, ConnectError when it cannot be opened.
     """
-    if place.startswith(("quic://", "grpc://")):
-        raise UsageError(
-            "Geode over QUIC and gRPC is not supported yet",
-            "this version writes the embedded graph",
-            "use a path that ends in .grafeo",
-        )
+    if is_geode(place):
+        return _open_geode(place, graph, create, read_only)
     if not place.endswith(".grafeo"):
         raise UsageError(
-            f"{place or 'an empty text'} is no target", "", "use a path that ends in .grafeo"
+            f"{place or 'an empty text'} is no target",
+            "",
+            "use a path that ends in .grafeo, or quic://… or grpc://…",
         )
     from geode_tui.target.embedded import EmbeddedGraph  # the engine is 18 MB; only runs need it
 
     return EmbeddedGraph.open(Path(place), graph, create=create, read_only=read_only)
+
+
+def _open_geode(place: str, graph: str | None, create: bool, read_only: bool) -> Target:
+    from geode_tui.target.geode import GeodeGraph  # the driver brings gRPC and QUIC
+
+    address, password = parse_address(place, graph)
+    if password is not None:
+        credentials.remember(address.place, password)
+    elif address.user:
+        password = credentials.password_of(address.place)
+    return GeodeGraph.open(address, password, create=create, read_only=read_only)

@@ -24,7 +24,7 @@ from geode_tui.target.embedded_session import (
     relationship_pattern,
     told,
 )
-from geode_tui.target.keys import comparable
+from geode_tui.target.images import changed, difference, last, may_change
 from geode_tui.target.model import (
     Key,
     NodeImage,
@@ -110,20 +110,20 @@ class Changing(Reading):
         last counts. Where several nodes have the key it is the one of `run`, else one of any run.
         A node that no run wrote stays as it is, unless the image is of such a node itself.
         """
-        images = _last(images)
+        images = last(images)
         removed: list[int] = []
         made: list[NodeImage] = []
         changes: dict[_Labels, list[dict[str, Any]]] = defaultdict(list)
         there = self._wholes(shape, [key for key, _ in images], run)
         for (_, image), (node, now) in zip(images, there, strict=True):
-            ours = now is not None and _may_change(now.properties, image, run)
+            ours = now is not None and may_change(now.properties, image, run)
             if image is None:
                 removed += [node] if ours else []
             elif now is None or not ours:
                 made.append(image)
             else:
                 labels = _Labels.between(now, image)
-                properties = _difference(now.properties, image.properties)
+                properties = difference(now.properties, image.properties)
                 if properties or labels.clauses():
                     changes[labels].append({"i": node, "p": properties})
         try:
@@ -165,7 +165,7 @@ class Changing(Reading):
         A relationship of which an end is not there is left out. New ones are made in one
         transaction, the others are changed one by one.
         """
-        images = _last(images)
+        images = last(images)
         keys = [key for key, _ in images]
         starts = self._node_ids(shape.start, [key[0] for key in keys])
         ends = self._node_ids(shape.end, [key[1] for key in keys])
@@ -176,14 +176,14 @@ class Changing(Reading):
                 ours = [
                     (edge, own)
                     for edge, own in some
-                    if _may_change(own, image, run) and (steps is None or own.get(STEP) in steps)
+                    if may_change(own, image, run) and (steps is None or own.get(STEP) in steps)
                 ]
                 if image is None:
                     for edge, _ in ours:
                         self._graph.delete_edge(edge)
                 elif ours:
                     edge, own = ours[0]
-                    self._set(edge, _difference(own, image.properties))
+                    self._set(edge, difference(own, image.properties))
                 elif start is not None and end is not None:
                     made.append((start, end, shape.type, image.properties))
             if made:
@@ -234,7 +234,7 @@ class Changing(Reading):
                 wanted = dict(zip(names, values, strict=True))
                 for edge, own in some:
                     if own.get(RUN) is not None:
-                        self._set(edge, _changed(own, wanted))
+                        self._set(edge, changed(own, wanted))
                         count += 1
         return count
 
@@ -331,37 +331,6 @@ class _Labels:
         """The clauses for the nodes `n`."""
         added = [f" SET n:{gql.quoted(label)}" for label in self.added]
         return "".join(added + [f" REMOVE n:{gql.quoted(label)}" for label in self.removed])
-
-
-def _last[Pair: tuple[Any, Any]](images: Sequence[Pair]) -> list[Pair]:
-    """Each key once, with its last image."""
-    return list({comparable(pair[0]): pair for pair in images}.values())
-
-
-def _may_change(
-    now: dict[str, Any], image: NodeImage | RelationshipImage | None, run: str | None
-) -> bool:
-    """Whether something is ours to change, or is already of the run that the image says."""
-    if image is not None and image.properties.get(RUN) == now.get(RUN):
-        return True
-    return now.get(RUN) is not None and run in (None, now[RUN])
-
-
-def _difference(now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """What leads from some properties to others: what is set, and None for what is removed.
-
-    What is the same is not written again: some values, such as durations and times with a zone,
-    are not the same any more when they have been read and written.
-    """
-    return _changed(now, dict.fromkeys(now) | wanted)
-
-
-def _changed(now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in wanted.items()
-        if type(value) is not type(now.get(name)) or repr(value) != repr(now.get(name))
-    }
 
 
 def _is_above(value: Any, step: int) -> bool:

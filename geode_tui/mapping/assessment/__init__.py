@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from geode_tui.catalog import Catalog, Profile
 from geode_tui.mapping.assessment.behind import left_out, not_carried
@@ -49,11 +49,12 @@ def assess(
     profile: Profile | None = None,
     counts: Counts | None = None,
     file: MappingFile | None = None,
+    further: Iterable[Finding] = (),
 ) -> tuple[Finding, ...]:
     """All findings of a mapping on a catalog, the gravest first, the waived ones last.
 
     `profile` and `counts` add what the statistics and a count say; with `file`, the mapping's
-    file, a misfit names its line.
+    file, a misfit names its line. `further` are findings of others: what the target says.
     """
     reasons = accepted(mapping)
     parts, waived_parts = without_waived_parts(
@@ -63,6 +64,7 @@ def assess(
     findings = [
         *misfits(file or MappingFile(mapping), catalog),
         *marked(dict.fromkeys(whole), reasons),
+        *marked(further, reasons),
         *marked(together(parts), reasons),
         *waived_parts,
     ]

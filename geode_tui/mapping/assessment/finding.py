@@ -15,6 +15,7 @@ _CODES_LISTED = """
 mapping_misfit no_permission row_security not_mapped no_key reference_not_followed
 reference_not_read not_validated orphans lossy_type number_out_of_range date_out_of_range
 list_out_of_range inheritance supernode expression joined_rows not_moved not_carried converted
+names_meet name_changed
 unsupported_type generated_column condition keep_first deferrable name_collision unnamed_label
 wide_row wide_value many_columns never_analyzed old_estimate not_counted idle_waiver
 """
@@ -22,7 +23,7 @@ CODES = frozenset(_CODES_LISTED.split())
 """The stable names of all findings; docs/cli.md says what each means."""
 
 # A run stops at these whatever a person accepts.
-NOT_WAIVABLE = frozenset({"mapping_misfit", "no_permission", "row_security"})
+NOT_WAIVABLE = frozenset({"mapping_misfit", "no_permission", "row_security", "names_meet"})
 
 SHOWN = 20
 """So many names are listed, the rest is counted."""

@@ -1,0 +1,316 @@
+"""What the connected Geode understands: asked, not believed.
+
+Geode's documents contradict each other and its driver's tests show little, so every form that is
+written is tried first: on values alone, or on scratch nodes in a transaction that is rolled back.
+Whatever the server does with them, they are looked for and removed afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geode_tui.errors import BusyError, GeodeTuiError, UsageError
+from geode_tui.target.geode_session import Answer, Session, StatementError
+
+SCRATCH = "_GeodeTuiProbe"
+"""The label of the nodes that are made to try something."""
+_LINK = "_GEODE_TUI_PROBE"
+
+# The ways to go through a list of rows that is a parameter; `each` is a statement for each row.
+UNWIND, FOR, EACH = "UNWIND", "FOR", "each row"
+_THROUGH = {UNWIND: "UNWIND $rows AS row ", FOR: "FOR row IN $rows ", EACH: ""}
+
+# {name}, {label}, {fields} (bare names), {node_fields} (with `n.`).
+INDEXES = {
+    "ON Label(property)": "CREATE INDEX {name} ON {label}({fields})",
+    "FOR (n:Label) ON (n.property)": "CREATE INDEX {name} FOR (n:{label}) ON ({node_fields})",
+}
+UNIQUES = {
+    "CREATE UNIQUE INDEX": "CREATE UNIQUE INDEX {name} ON {label}({fields})",
+    "CONSTRAINT … ON Label(property) ASSERT UNIQUE": (
+        "CREATE CONSTRAINT {name} ON {label}({fields}) ASSERT UNIQUE"
+    ),
+    "CONSTRAINT … FOR (n:Label) ON (n.property) UNIQUE": (
+        "CREATE CONSTRAINT {name} FOR (n:{label}) ON ({node_fields}) UNIQUE"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What works. `rows` is one of UNWIND, FOR, EACH; `index` and `unique` are keys of INDEXES
+    and UNIQUES, empty where no spelling works (or, for `unique`, none keeps a second node out).
+
+    `parts` says that a changing statement may be limited (`WITH n LIMIT 10 DELETE n`).
+    """
+
+    parameters: bool = True
+    rows: str = UNWIND
+    maps: bool = True
+    merge: bool = True
+    set_map: bool = True
+    several: bool = True
+    index: str = ""
+    unique: str = ""
+    show: bool = False
+    rollback: bool = True
+    rollback_set: bool = True
+    direction: bool = True
+    delete_relationship: bool = True
+    parts: bool = True
+    distinct: bool = True
+    temporal: bool = False
+
+    @property
+    def through(self) -> str:
+        """How a statement on `$rows` begins."""
+        return _THROUGH[self.rows]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Each finding by name, in words."""
+        return [
+            ("parameters", _works(self.parameters)),
+            ("rows in a list of maps", self.rows if self.maps else f"do not work: {self.rows}"),
+            ("MERGE", _works(self.merge)),
+            ("SET from a map", _works(self.set_map) if self.set_map else "property by property"),
+            ("several CREATE in a statement", _works(self.several)),
+            ("index", self.index or "no known spelling works: look-ups scan"),
+            ("uniqueness", self.unique or "no known spelling works: keys are looked up first"),
+            ("SHOW INDEXES", _works(self.show)),
+            ("rollback of CREATE", _works(self.rollback)),
+            ("rollback of SET", _works(self.rollback_set)),
+            ("direction in MATCH", "enforced" if self.direction else "NOT enforced"),
+            (
+                "DELETE of a relationship",
+                "keeps its nodes" if self.delete_relationship else "does NOT work",
+            ),
+            ("changes in parts (WITH … LIMIT)", _works(self.parts)),
+            ("count(DISTINCT)", _works(self.distinct)),
+            ("temporal functions", f"{_works(self.temporal)}; times are kept as ISO 8601 text"),
+        ]
+
+
+def _works(works: bool) -> str:
+    return "works" if works else "does not work"
+
+
+async def probe_reading(session: Session) -> Dialect:
+    """What can be found out without writing: for a role or a target that only reads."""
+    asked = _Asked(session)
+    parameters = await asked.gives("RETURN $x AS x", {"x": "a 'b'"}, ["a 'b'"])
+    if not parameters:
+        raise UsageError(
+            "this server takes no parameters",
+            "RETURN $x AS x does not give x back",
+            "geode-tui sends values as parameters only",
+        )
+    rows, maps = EACH, False
+    given = {"rows": [{"a": 1, "b": None}, {"a": 2, "b": "x"}]}
+    for form in (UNWIND, FOR):
+        if await asked.gives(f"{_THROUGH[form]}RETURN row.a AS a", given, [1, 2]):
+            rows, maps = form, True
+            break
+    distinct = await asked.gives("UNWIND [1, 1, 2] AS x RETURN count(DISTINCT x) AS c", {}, [2])
+    temporal = await asked.works("RETURN datetime($x) AS x", {"x": "2024-02-29T13:14:15.123456Z"})
+    show = await asked.works("SHOW INDEXES", {})
+    return Dialect(rows=rows, maps=maps, distinct=distinct, temporal=temporal, show=show)
+
+
+async def probe(session: Session) -> Dialect:
+    """All of it, with scratch nodes that are gone afterwards. Raises GeodeTuiError."""
+    read = await probe_reading(session)
+    asked = _Asked(session)
+    scratch = _Scratch(asked, f"{uuid.uuid4().hex[:12]}")
+    try:
+        return await _probe_writing(read, asked, scratch)
+    finally:
+        await scratch.clear()
+
+
+async def _probe_writing(read: Dialect, asked: _Asked, scratch: _Scratch) -> Dialect:
+    label, mark = SCRATCH, scratch.mark
+    create = f"CREATE (n:{label} {{probe: $p, key: 1}})"
+    await asked.must(create, {"p": mark})
+    rollback = await scratch.undone(f"CREATE (n:{label} {{probe: $p, key: 2}})", 1)
+    rollback_set = await scratch.undone(
+        f"MATCH (n:{label} {{probe: $p}}) SET n.key = 2", 1, "n.key = 1"
+    )
+    await scratch.clear()
+    several = await scratch.makes(
+        f"CREATE (:{label} {{probe: $p, key: 1}}) CREATE (:{label} {{probe: $p, key: 2}})", 2
+    )
+    merge = await scratch.makes(f"MERGE (n:{label} {{probe: $p, key: 1}})", 1)
+    set_map = await scratch.makes(
+        f"CREATE (n:{label} {{probe: $p}}) SET n += $m", 1, "n.a = 1", {"m": {"a": 1}}
+    )
+    parts = await _parts(asked, scratch)
+    direction, deletes = await _relationships(asked, scratch)
+    index = await _first_spelling(asked, INDEXES, scratch, None)
+    unique = await _first_spelling(asked, UNIQUES, scratch, _keeps_out)
+    return Dialect(
+        rows=read.rows,
+        maps=read.maps,
+        merge=merge,
+        set_map=set_map,
+        several=several,
+        index=index,
+        unique=unique,
+        show=read.show,
+        rollback=rollback,
+        rollback_set=rollback_set,
+        direction=direction,
+        delete_relationship=deletes,
+        parts=parts,
+        distinct=read.distinct,
+        temporal=read.temporal,
+    )
+
+
+async def _parts(asked: _Asked, scratch: _Scratch) -> bool:
+    label = SCRATCH
+    for key in (1, 2):
+        await asked.must(f"CREATE (n:{label} {{probe: $p, key: {key}}})", {"p": scratch.mark})
+    works = await asked.works(
+        f"MATCH (n:{label} {{probe: $p}}) WITH n LIMIT 1 DETACH DELETE n", {"p": scratch.mark}
+    )
+    left = await scratch.count()
+    await scratch.clear()
+    return works and left == 1
+
+
+async def _relationships(asked: _Asked, scratch: _Scratch) -> tuple[bool, bool]:
+    """Whether a direction is kept to, and whether a relationship goes without its nodes."""
+    label, given = SCRATCH, {"p": scratch.mark}
+    for key in (1, 2):
+        await asked.must(f"CREATE (n:{label} {{probe: $p, key: {key}}})", given)
+    first, second = (f"({v}:{label} {{probe: $p, key: {k}}})" for v, k in (("a", 1), ("b", 2)))
+    await asked.must(f"MATCH {first} MATCH {second} CREATE (a)-[r:{_LINK}]->(b)", given)
+    pattern = f"MATCH (a:{label} {{probe: $p, key: 2}})-[r:{_LINK}]->(b:{label} {{probe: $p}})"
+    direction = await asked.gives(f"{pattern} RETURN count(r) AS c", given, [0])
+    forward = f"MATCH (a:{label} {{probe: $p, key: 1}})-[r:{_LINK}]->(b:{label} {{probe: $p}})"
+    gone = await asked.works(f"{forward} DELETE r", given)
+    gone = gone and await asked.gives(f"{forward} RETURN count(r) AS c", given, [0])
+    whole = await scratch.count() == 2
+    await scratch.clear()
+    return direction, gone and whole
+
+
+async def _keeps_out(asked: _Asked, scratch: _Scratch, label: str) -> bool:
+    """Whether a second node with the same key is refused."""
+    create = f"CREATE (n:{label} {{probe: $p, key: 1}})"
+    await asked.must(create, {"p": scratch.mark})
+    refused = not await asked.works(create, {"p": scratch.mark})
+    await scratch.clear(label)
+    return refused
+
+
+async def _first_spelling(
+    asked: _Asked,
+    spellings: Mapping[str, str],
+    scratch: _Scratch,
+    holds: Callable[[_Asked, _Scratch, str], Any] | None,
+) -> str:
+    """The first spelling that the server understands and that does what it says."""
+    for number, (spelling, statement) in enumerate(spellings.items()):
+        name = f"{SCRATCH}_{scratch.mark}_{number}_{'u' if holds else 'i'}"
+        label = f"{SCRATCH}_{scratch.mark}_{number}"
+        text = statement.format(name=name, label=label, fields="key", node_fields="n.key")
+        if not await asked.works(text, {}):
+            continue
+        kept = holds is None or await holds(asked, scratch, label)
+        for kind in ("CONSTRAINT", "INDEX"):
+            await asked.works(f"DROP {kind} {name}", {})
+        if kept:
+            return spelling
+    return ""
+
+
+class _Scratch:
+    """Nodes made to try something, told apart by a mark."""
+
+    def __init__(self, asked: _Asked, mark: str) -> None:
+        self._asked = asked
+        self.mark = mark
+
+    async def count(self, where: str = "") -> int:
+        condition = f" WHERE {where}" if where else ""
+        answer = await self._asked.must(
+            f"MATCH (n:{SCRATCH} {{probe: $p}}){condition} RETURN count(n) AS c", {"p": self.mark}
+        )
+        return int(answer.rows[0][0]) if answer.rows else 0
+
+    async def clear(self, label: str = SCRATCH) -> None:
+        """Remove what is left; nothing here may fail a probe."""
+        with contextlib.suppress(GeodeTuiError, StatementError):
+            given = {"p": self.mark}
+            match = f"MATCH (n:{label} {{probe: $p}})"
+            if not await self._asked.works(f"{match} DETACH DELETE n", given):
+                await self._asked.works(f"{match} DELETE n", given)
+
+    async def makes(
+        self, statement: str, nodes: int, where: str = "", more: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Whether a statement works and so many nodes are there afterwards; removes them."""
+        works = await self._asked.works(statement, {"p": self.mark, **(more or {})})
+        made = await self.count(where) if works else 0
+        await self.clear()
+        return works and made == nodes
+
+    async def undone(self, statement: str, nodes: int, where: str = "") -> bool:
+        """Whether a rollback takes back what a statement did."""
+        session = self._asked.session
+        try:
+            await session.begin()
+            await session.run(statement, {"p": self.mark})
+            await session.rollback()
+        except StatementError:
+            await session.rollback()
+            return False
+        if session.broken:
+            return False
+        return await self.count(where) == nodes
+
+
+class _Asked:
+    """Statements on trial over one connection."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    async def works(self, text: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether the server carries a statement out."""
+        for attempt in range(5):
+            try:
+                await self.session.run(text, parameters)
+                return True
+            except StatementError as error:
+                if error.code in ("28000", "42501"):
+                    raise error.told(text) from error
+                if not error.is_conflict or attempt == 4:
+                    return False
+        return False
+
+    async def gives(self, text: str, parameters: Mapping[str, Any], column: Sequence[Any]) -> bool:
+        """Whether a statement gives just these values in its first column."""
+        try:
+            answer = await self.session.run(text, parameters)
+        except StatementError as error:
+            if error.code in ("28000", "42501"):
+                raise error.told(text) from error
+            return False
+        return [row[0] for row in answer.rows] == list(column)
+
+    async def must(self, text: str, parameters: Mapping[str, Any]) -> Answer:
+        """The answer to what every server must understand. Raises GeodeTuiError."""
+        for _ in range(5):
+            try:
+                return await self.session.run(text, parameters)
+            except StatementError as error:
+                if not error.is_conflict:
+                    raise error.told(text) from error
+                last = error
+        raise BusyError("others are in the way of a probe", str(last), "try again")

@@ -1,0 +1,548 @@
+"""Connections to Geode through its driver: one for each caller at a time, deadlines on everything.
+
+The driver's transports send and receive; what its `Connection` leaves out is done here: answers
+are read to their last page, an error in mid-stream is an error, a commit that the server refused
+is one, and a connection that was late once is never used again, since the late answer would be
+taken for the next one's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from geode_client import transport as driver
+from geode_client.proto import (
+    BeginRequest,
+    CommitRequest,
+    ExecuteRequest,
+    ExecutionResponse,
+    GeodeServiceStub,
+    HelloRequest,
+    PullRequest,
+    RollbackRequest,
+)
+
+from geode_tui import __version__
+from geode_tui.errors import (
+    BusyError,
+    ConnectError,
+    GeodeTuiError,
+    LostError,
+    PermissionRefusedError,
+    UnreachableError,
+    UsageError,
+)
+from geode_tui.target.geode_dsn import Address
+from geode_tui.target.geode_wire import decode_page, execute_request, requests
+
+MOST_RECEIVED = 64 * 1024 * 1024
+"""Of one answer, as the driver's QUIC takes them; gRPC's own limit of 4 MiB is raised to it."""
+STALE_SECONDS = 15.0
+"""A connection that lay idle longer is not used again: QUIC ends idle ones without a word."""
+
+_CONFLICT = ("40001", "40P01", "40502")
+_LOGIN = ("28000", "28P01", "08P01")
+_TOO_LARGE = ("RESOURCE_EXHAUSTED", "Message too large", "larger than max")
+
+logging.getLogger("quic").setLevel(logging.CRITICAL)
+
+
+class StatementError(Exception):
+    """Geode refused a statement: its code (SQLSTATE) and its text."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code, self.text = code, text
+
+    @property
+    def is_syntax(self) -> bool:
+        """Whether the dialect does not know the statement."""
+        return self.code.startswith("42") and self.code != "42501"
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether another transaction was in the way: the same may work again."""
+        return self.code in _CONFLICT
+
+    @property
+    def is_of_row(self) -> bool:
+        """Whether a value or a key was refused: class 22, data, or 23, integrity."""
+        return self.code.startswith(("22", "23"))
+
+    def told(self, statement: str) -> GeodeTuiError:
+        """The error for a person."""
+        if self.code in _LOGIN:
+            return ConnectError("Geode refuses the login", self.text, "check user and password")
+        if self.code == "42501":
+            what = "the role may not do this in Geode"
+            return PermissionRefusedError(what, self.text, "ask for the right to write the graph")
+        if self.is_conflict:
+            return BusyError("another transaction is in the way", str(self), "try again")
+        if self.is_syntax:
+            why = f"{self}; in: {statement[:200]}"
+            return UsageError("Geode does not understand a statement", why, "see docs/geode.md")
+        return GeodeTuiError("Geode refused a statement", f"{self}; in: {statement[:200]}", "")
+
+
+class TooLargeError(Exception):
+    """A request is larger than the server takes; it was not carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a statement, in the order of its columns."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver has no types
+    """The driver's gRPC with limits, keepalive, a server name, and an end of the stream.
+
+    Without verification the driver would fall back to plaintext when it cannot get the server's
+    certificate, and send the password: this one refuses.
+    """
+
+    async def connect(self) -> None:
+        """Open the channel; nothing is sent before the login."""
+        config = self.config
+        place = f"[{config.host}]" if ":" in config.host else config.host
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", MOST_RECEIVED),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.enable_retries", 0),
+        ]
+        if not config.tls_enabled:
+            self._channel = grpc.aio.insecure_channel(f"{place}:{config.port}", options)
+        else:
+            options, credentials = await self._credentials(options)
+            self._channel = grpc.aio.secure_channel(f"{place}:{config.port}", credentials, options)
+        self._stub = GeodeServiceStub(self._channel)
+        self._connected = True
+
+    async def _credentials(
+        self, options: list[tuple[str, Any]]
+    ) -> tuple[list[tuple[str, Any]], Any]:
+        config = self.config
+        name, root = config.server_name, None
+        if config.skip_verify:
+            root, common = await asyncio.to_thread(
+                self._fetch_server_cert, config.host, config.port
+            )
+            name = common or name
+        elif config.ca_cert:
+            root = await asyncio.to_thread(Path(config.ca_cert).read_bytes)
+        key = certificate = None
+        if config.client_cert and config.client_key:
+            key = await asyncio.to_thread(Path(config.client_key).read_bytes)
+            certificate = await asyncio.to_thread(Path(config.client_cert).read_bytes)
+        if name and name != config.host:
+            options = [*options, ("grpc.ssl_target_name_override", name)]
+        return options, grpc.ssl_channel_credentials(root, key, certificate)
+
+    async def execute(self, request: ExecuteRequest) -> Any:
+        """The first message of the answer."""
+        self._exec_stream = self._stub.Execute(request)
+        return await self.read_next()
+
+    async def read_next(self) -> Any:
+        """The next message of the answer. Raises TransportError at the stream's end."""
+        message = await self._exec_stream.read()
+        if not isinstance(message, ExecutionResponse):
+            raise driver.TransportError("the stream ended before the last page")
+        return _Executed(message)
+
+    def drop_stream(self) -> None:
+        """Let the answer go that was not read to its end."""
+        self._exec_stream.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Executed:
+    """An answer as QUIC gives it, without a copy of the message."""
+
+    execute: Any
+
+    def HasField(self, name: str) -> bool:
+        return name == "execute"
+
+
+class Session:
+    """One connection, used by one task at a time. All methods are coroutines of one event loop."""
+
+    def __init__(self, address: Address, password: str | None) -> None:
+        self._address = address
+        self._password = password
+        self.broken = False
+        self.used = time.monotonic()
+        config = _config(address)
+        grpc_ = address.scheme == "grpc"
+        self._transport: Any = GrpcTransport(config) if grpc_ else driver.QuicTransport(config)
+
+    @property
+    def id(self) -> str:
+        """What the server calls the session; each request names it."""
+        return str(self._transport.session_id)
+
+    async def open(self) -> None:
+        """Connect and log in. Raises UnreachableError, ConnectError, LostError."""
+        address = self._address
+        try:
+            async with asyncio.timeout(address.connect_seconds):
+                await self._transport.connect()
+                answer = await self._transport.hello(self._hello())
+        except TimeoutError as error:
+            await self.close()
+            why = f"no answer within {address.connect_seconds:g} s"
+            raise UnreachableError(f"cannot connect to {address.place}", why, _NEXT) from error
+        except Exception as error:
+            await self.close()
+            raise _connect_error(address, error) from error
+        if not answer.success:
+            await self.close()
+            why = answer.error_message or "the server gives no reason"
+            raise ConnectError(
+                f"Geode at {address.place} refuses the login", why, "check user and password"
+            )
+
+    def _hello(self) -> HelloRequest:
+        address = self._address
+        return HelloRequest(
+            username=address.user or "",
+            password=self._password or "",
+            client_name="geode-tui",
+            client_version=__version__,
+            wanted_conformance="min",
+            graph=address.graph or None,
+            tenant_id=address.tenant or None,
+            role=address.role or None,
+        )
+
+    async def close(self) -> None:
+        """Let the connection go, whatever state it is in."""
+        self.broken = True
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(2):
+                await self._transport.close()
+
+    async def run(self, text: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+        """Run a statement and read its whole answer.
+
+        Raises StatementError; LostError where it is not known whether it was carried out.
+        """
+        request = execute_request(self._transport.session_id, text, parameters or {})
+        return await self.answer(request)
+
+    async def answer(self, request: bytes) -> Answer:
+        """Send a request and read its whole answer; see `run`.
+
+        Raises TooLargeError where the server does not take a request of this size.
+        """
+        columns: tuple[str, ...] = ()
+        rows: list[tuple[Any, ...]] = []
+        async for columns, page in self._pages(request):  # noqa: B007
+            rows += page
+        return Answer(columns, rows)
+
+    async def stream(
+        self, text: str, parameters: Mapping[str, Any]
+    ) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """The rows of a statement page by page, as they come."""
+        request = execute_request(self._transport.session_id, text, parameters)
+        async for _, page in self._pages(request):
+            yield page
+
+    async def _pages(
+        self, request: bytes
+    ) -> AsyncIterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
+        """The pages of an answer; an answer that ends before its last page is an error."""
+        transport, columns, final = self._transport, None, False
+        message = await self._one(transport.execute(ExecuteRequest.FromString(request)))
+        pulled = False
+        while True:
+            payload = message.WhichOneof("payload")
+            if payload == "error":
+                self.used = time.monotonic()
+                raise StatementError(message.error.code, message.error.message)
+            if payload == "schema":
+                columns = tuple(column.name for column in message.schema.columns)
+            elif payload == "page":
+                pulled = pulled or (columns is None and not message.page.final)
+                final = message.page.final
+                yield columns or (), decode_page(message.page)
+                if final:
+                    self.used = time.monotonic()
+                    return
+            if pulled:
+                message = await self._pulled()
+            else:
+                message = await self._one(transport.read_next())
+
+    async def _pulled(self) -> Any:
+        """The next page for a server that sends pages only when asked (QUIC)."""
+        request = PullRequest(session_id=self._transport.session_id, page_size=1_000)
+        async with self._deadline():
+            message = await self._transport.pull(request)
+        if not message.HasField("pull"):
+            raise self._lost("the server sent something else than a page")
+        return message.pull.response
+
+    async def _one(self, waiting: Coroutine[Any, Any, Any]) -> Any:
+        """One message of an answer, in time."""
+        async with self._deadline():
+            message = await waiting
+        if not message.HasField("execute"):
+            raise self._lost("the server answered something else")
+        return message.execute
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Whatever goes wrong within makes the connection unfit for another statement."""
+        try:
+            async with asyncio.timeout(self._address.request_seconds):
+                yield
+        except TimeoutError as error:
+            raise self._lost(f"no answer within {self._address.request_seconds:g} s") from error
+        except GeodeTuiError:
+            raise
+        except Exception as error:
+            self.broken = True
+            if any(sign in str(error) for sign in _TOO_LARGE):
+                raise TooLargeError(str(error)) from error
+            raise self._lost(_short(error)) from error
+        except BaseException:
+            self.broken = True
+            raise
+
+    def _lost(self, why: str) -> LostError:
+        self.broken = True
+        return LostError(
+            f"the connection to {self._address.place} broke", why, "geode-tui resume goes on"
+        )
+
+    # -- transactions -----------------------------------------------------------------------------
+
+    async def begin(self, read_only: bool = False) -> None:
+        """Begin a transaction."""
+        request = BeginRequest(session_id=self._transport.session_id, read_only=read_only)
+        await self._say("begin", self._transport.begin(request))
+
+    async def commit(self) -> None:
+        """Commit. Raises BusyError where the server refused it: nothing is written then."""
+        request = CommitRequest(session_id=self._transport.session_id)
+        answer = await self._say("commit", self._transport.commit(request))
+        if not answer.success:
+            self.broken = True  # what state the transaction is in, nobody said
+            raise BusyError("Geode refused a commit", "nothing of it is written", "try again")
+
+    async def rollback(self) -> None:
+        """Roll back; a connection that cannot is not used again."""
+        try:
+            request = RollbackRequest(session_id=self._transport.session_id)
+            answer = await self._say("rollback", self._transport.rollback(request))
+            self.broken = self.broken or not answer.success
+        except (GeodeTuiError, StatementError, TooLargeError):
+            self.broken = True
+
+    async def _say(self, what: str, waiting: Coroutine[Any, Any, Any]) -> Any:
+        async with self._deadline():
+            message = await waiting
+        if message.HasField(what):
+            return getattr(message, what)
+        if message.HasField("execute") and message.execute.HasField("error"):
+            error = message.execute.error
+            raise StatementError(error.code, error.message)
+        raise self._lost(f"the server answered something else to {what.upper()}")
+
+
+_NEXT = "check host and port, and that the server runs"
+
+
+class Sessions:
+    """Connections for several threads: each is lent to one at a time.
+
+    An event loop in a thread of its own drives them.
+    """
+
+    def __init__(self, address: Address, password: str | None) -> None:
+        self.address = address
+        self._password = password
+        self._idle: list[Session] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="geode", daemon=True)
+        self._thread.start()
+
+    def wait[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Let the loop do some work and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def send_rows(
+        self,
+        session: Session,
+        text: str,
+        names: Sequence[str],
+        columns: Sequence[Sequence[Any]],
+        fixed: Mapping[str, Any],
+    ) -> Answer:
+        """Run a statement on `$rows`, in as many requests as their size asks for.
+
+        The rows are encoded in the caller's thread: the loop only sends. Raises TooLargeError
+        where the server does not take a single row.
+        """
+        answers: list[Answer] = []
+        places = [(0, len(columns[0]) if columns else 0)]
+        while places:
+            first, last = places.pop(0)
+            part = [column[first:last] for column in columns]
+            for low, high, request in requests(session.id, text, names, part, fixed):
+                try:
+                    answers.append(self.wait(session.answer(request)))
+                except TooLargeError:
+                    if high - low == 1:
+                        raise
+                    middle = first + (low + high) // 2
+                    places = [(first + low, middle), (middle, last), *places]
+                    break
+        rows = [row for answer in answers for row in answer.rows]
+        return Answer(answers[0].columns if answers else (), rows)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Session]:
+        """A connection for this thread alone; one that broke is closed afterwards."""
+        session = self._take()
+        try:
+            yield session
+        except (StatementError, TooLargeError):
+            self._give_back(session)
+            raise
+        except BaseException:
+            self._drop(session)
+            raise
+        self._give_back(session)
+
+    def _take(self) -> Session:
+        stale = []
+        try:
+            with self._lock:
+                if self._closed:
+                    raise ConnectError("the connection to Geode is closed")
+                while self._idle:
+                    session = self._idle.pop()
+                    if time.monotonic() - session.used < STALE_SECONDS:
+                        return session
+                    stale.append(session)
+        finally:
+            for session in stale:
+                self._drop(session)
+        session = Session(self.address, self._password)
+        self.wait(session.open())
+        return session
+
+    def _give_back(self, session: Session) -> None:
+        with self._lock:
+            if not session.broken and not self._closed:
+                self._idle.append(session)
+                return
+        self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        with contextlib.suppress(Exception):
+            self.wait(session.close())
+
+    def close(self) -> None:
+        """Close every connection and end the loop."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            self._drop(session)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    def streamed(self, text: str, parameters: Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a statement page by page, over a connection of its own."""
+        session = self._take()
+        pages = session.stream(text, parameters)
+        ended = False
+        try:
+            while (page := self.wait(_next(pages))) is not None:
+                yield page
+            ended = True
+        except StatementError as error:
+            ended = not session.broken
+            raise error.told(text) from error
+        finally:
+            if not ended:
+                session.broken = True
+            self._give_back(session)
+
+
+async def _next(pages: AsyncIterator[list[tuple[Any, ...]]]) -> list[tuple[Any, ...]] | None:
+    return await anext(pages, None)
+
+
+def again[T](
+    work: Callable[[], T], attempts: int = 6, pause: Callable[[float], None] = time.sleep
+) -> T:
+    """Do some work again that another transaction was in the way of; a little later each time."""
+    for attempt in range(1, attempts):
+        try:
+            return work()
+        except StatementError as error:
+            if not error.is_conflict:
+                raise
+        pause(0.02 * 2**attempt)
+    return work()
+
+
+def _config(address: Address) -> driver.TransportConfig:
+    return driver.TransportConfig(
+        transport_type=driver.TransportType(address.scheme),
+        host=address.host,
+        port=address.port,
+        tls_enabled=address.tls,
+        skip_verify=not address.verify,
+        ca_cert=address.ca or None,
+        client_cert=address.client_certificate or None,
+        client_key=address.client_key or None,
+        server_name=address.server_name or (address.host if address.verify else None),
+        graph=address.graph or "",
+        read_timeout=address.request_seconds,
+        idle_timeout=max(address.idle_seconds, address.request_seconds),
+    )
+
+
+def _connect_error(address: Address, error: Exception) -> GeodeTuiError:
+    text = _short(error)
+    what = f"cannot connect to {address.place}"
+    lower = text.lower()
+    if any(sign in lower for sign in ("certificate", "ssl", "tls", "handshake", "verify")):
+        next_step = "name the server's CA with ca=FILE, or the name in its certificate with "
+        return ConnectError(what, text, f"{next_step}server_name=NAME")
+    return UnreachableError(what, text, _NEXT)
+
+
+def _short(error: BaseException) -> str:
+    """The part of an error's text that tells something: gRPC's are pages long."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    for line in str(error).splitlines():
+        if "details =" in line:
+            return line.partition("=")[2].strip().strip('"')
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

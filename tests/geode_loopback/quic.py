@@ -1,0 +1,177 @@
+"""The service over QUIC: one stream, each message a length of 4 bytes and a protobuf."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aioquic.asyncio import QuicConnectionProtocol, serve
+from aioquic.asyncio.server import QuicServer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
+from geode_client.proto import geode_pb2 as wire
+
+from tests.geode_loopback.certificates import Certificates
+from tests.geode_loopback.dialect import StatementError
+from tests.geode_loopback.service import Dropped, Service, error_response
+
+_numbers = itertools.count(1)
+_THREADS = 64
+
+
+class GeodeProtocol(QuicConnectionProtocol):
+    """One client's connection."""
+
+    transport = "quic"
+
+    def __init__(
+        self, quic: QuicConnection, stream_handler: Any, service: Service, threads: ThreadPoolExecutor
+    ) -> None:
+        """Messages are answered in `threads`, one after another."""
+        super().__init__(quic, stream_handler)
+        self.key = f"quic:{next(_numbers)}"
+        self.closed = threading.Event()
+        self._service = service
+        self._threads = threads
+        self._own_loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._messages: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self._task = self._own_loop.create_task(self._answer_all())
+
+    def quic_event_received(self, event: QuicEvent) -> None:
+        """Collect messages; notice the end."""
+        if isinstance(event, StreamDataReceived):
+            self._received += event.data
+            for message in self._whole_messages():
+                self._messages.put_nowait((event.stream_id, message))
+        elif isinstance(event, ConnectionTerminated):
+            self.closed.set()
+            self._task.cancel()
+            self._threads.submit(self._service.disconnected, self.key)
+
+    def _whole_messages(self) -> Iterator[bytes]:
+        while len(self._received) >= 4:
+            (length,) = struct.unpack_from(">I", self._received)
+            if len(self._received) < 4 + length:
+                return
+            yield bytes(self._received[4 : 4 + length])
+            del self._received[: 4 + length]
+
+    async def _answer_all(self) -> None:
+        while True:
+            stream, message = await self._messages.get()
+            if self._service.sink:
+                self._answer(stream, message, self._send)
+            else:
+                await self._own_loop.run_in_executor(
+                    self._threads, self._answer, stream, message, self._send_from_thread
+                )
+
+    def _answer(self, stream: int, message: bytes, send: Callable[[int, bytes], None]) -> None:
+        try:
+            for answer in answers(self._service, self, wire.QuicClientMessage.FromString(message)):
+                data = answer.SerializeToString()
+                send(stream, struct.pack(">I", len(data)) + data)
+        except Dropped:
+            self._own_loop.call_soon_threadsafe(self.close)
+
+    def _send_from_thread(self, stream: int, data: bytes) -> None:
+        self._own_loop.call_soon_threadsafe(self._send, stream, data)
+
+    def _send(self, stream: int, data: bytes) -> None:
+        if not self.closed.is_set():
+            self._quic.send_stream_data(stream, data)
+            self.transmit()
+
+
+def answers(
+    service: Service, connection: GeodeProtocol, message: wire.QuicClientMessage
+) -> Iterator[wire.QuicServerMessage]:
+    """The messages that answer a message."""
+    arm = message.WhichOneof("msg") or ""
+    try:
+        if arm == "hello":
+            yield wire.QuicServerMessage(hello=service.hello(message.hello, connection))
+        elif arm == "begin":
+            yield wire.QuicServerMessage(begin=service.begin(message.begin, connection))
+        elif arm == "commit":
+            yield wire.QuicServerMessage(commit=service.commit(message.commit, connection))
+        elif arm == "rollback":
+            yield wire.QuicServerMessage(rollback=service.rollback(message.rollback, connection))
+        elif arm == "ping":
+            yield wire.QuicServerMessage(ping=service.ping(connection))
+        elif arm == "execute":
+            for response in service.execute(message.execute, connection):
+                yield wire.QuicServerMessage(execute=response)
+        elif arm == "pull":
+            empty = wire.ExecutionResponse(page=wire.DataPage(final=True))
+            yield wire.QuicServerMessage(pull=wire.PullResponse(response=empty))
+        else:
+            raise StatementError("0A000", f"{arm} is not supported")
+    except StatementError as error:
+        yield wire.QuicServerMessage(execute=error_response(error.code, error.message))
+
+
+class QuicListener:
+    """The QUIC port."""
+
+    def __init__(
+        self,
+        service: Service,
+        certificates: Certificates,
+        idle_timeout: float,
+        demand_client_certificate: bool,
+    ) -> None:
+        """`idle_timeout` in seconds, as the server offers it."""
+        self._service = service
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quic")
+        self._demand = demand_client_certificate
+        self._connections: set[GeodeProtocol] = set()
+        self._server: QuicServer | None = None
+        self._configuration = QuicConfiguration(
+            is_client=False, alpn_protocols=["geode/1"], idle_timeout=idle_timeout
+        )
+        self._configuration.load_cert_chain(certificates.server, certificates.server_key)
+        if demand_client_certificate:
+            self._configuration.verify_mode = ssl.CERT_REQUIRED
+            self._configuration.load_verify_locations(cafile=str(certificates.ca))
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen; the port that was taken."""
+        self._server = await serve(
+            host, port, configuration=self._configuration, create_protocol=self._protocol
+        )
+        transport = self._server._transport
+        return int(transport.get_extra_info("sockname")[1])
+
+    def _protocol(self, quic: QuicConnection, stream_handler: Any = None) -> GeodeProtocol:
+        if self._demand:
+            _demand_certificate(quic)
+        protocol = GeodeProtocol(quic, stream_handler, self._service, self._threads)
+        self._connections.add(protocol)
+        return protocol
+
+    def close(self) -> None:
+        """Close all connections and the port; call it in the loop."""
+        for connection in self._connections:
+            connection.closed.set()
+        if self._server:
+            self._server.close()
+        self._threads.shutdown(wait=False)
+
+
+def _demand_certificate(quic: QuicConnection) -> None:
+    initialize = quic._initialize
+
+    def initialize_and_demand(peer_cid: bytes) -> None:
+        initialize(peer_cid)
+        quic.tls._request_client_certificate = True
+
+    quic._initialize = initialize_and_demand  # type: ignore[method-assign]
