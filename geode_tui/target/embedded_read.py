@@ -55,6 +55,10 @@ class Reading(Session):
         version = str(grafeo.build_info()["version"])
         return TargetFacts("Grafeo", version, self.place, self._graph_name, nodes, relationships)
 
+    def facts(self) -> list[tuple[str, str]]:
+        """Nothing: all that this version of Grafeo can is known beforehand."""
+        return []
+
     # -- counts -----------------------------------------------------------------------------------
 
     def count_nodes(self, shape: NodeShape) -> int:

@@ -307,6 +307,10 @@ class FileTarget(WrittenOnce):
 
     # -- what is there, counted by reading it -----------------------------------------------------
 
+    def facts(self) -> list[tuple[str, str]]:
+        """Nothing: files take whatever they are given."""
+        return []
+
     def describe(self) -> TargetFacts:
         """What the files are and hold."""
         header = self._finished()

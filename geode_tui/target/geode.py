@@ -17,7 +17,7 @@ from typing import Any
 from geode_tui.errors import BusyError, GeodeTuiError, LostError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, OF, RUN, STEP
 from geode_tui.target.geode_change import Changing
-from geode_tui.target.geode_dialect import INDEXES, UNIQUES
+from geode_tui.target.geode_dialect import INDEXES, UNIQUE_INDEX, UNIQUES
 from geode_tui.target.geode_dsn import Address
 from geode_tui.target.geode_names import clean
 from geode_tui.target.geode_session import Sessions, StatementError, TooLargeError, again
@@ -130,8 +130,11 @@ class GeodeGraph(Changing):
             ("u", UNIQUES, self.dialect.unique),
         ):
             for shape in shapes if spelling else ():
-                if letter == "u" and shape.label in given:
-                    continue  # nodes of another rule get this label too, with keys of their own
+                alone = shape.label not in given  # else nodes of other keys get the label too
+                if letter == "u" and not alone:
+                    continue
+                if letter == "i" and alone and self.dialect.unique == UNIQUE_INDEX:
+                    continue  # which is an index as well
                 name = _index_name(shape, letter)
                 fields = [named(field) for field in sorted(shape.key, key=lambda f: f == OF)]
                 found[name] = spellings[spelling].format(

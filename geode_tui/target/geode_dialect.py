@@ -29,8 +29,9 @@ INDEXES = {
     "ON Label(property)": "CREATE INDEX {name} ON {label}({fields})",
     "FOR (n:Label) ON (n.property)": "CREATE INDEX {name} FOR (n:{label}) ON ({node_fields})",
 }
+UNIQUE_INDEX = "CREATE UNIQUE INDEX"
 UNIQUES = {
-    "CREATE UNIQUE INDEX": "CREATE UNIQUE INDEX {name} ON {label}({fields})",
+    UNIQUE_INDEX: "CREATE UNIQUE INDEX {name} ON {label}({fields})",
     "CONSTRAINT … ON Label(property) ASSERT UNIQUE": (
         "CREATE CONSTRAINT {name} ON {label}({fields}) ASSERT UNIQUE"
     ),
@@ -117,7 +118,20 @@ async def probe_reading(session: Session) -> Dialect:
     distinct = await asked.gives("UNWIND [1, 1, 2] AS x RETURN count(DISTINCT x) AS c", {}, [2])
     temporal = await asked.works("RETURN datetime($x) AS x", {"x": "2024-02-29T13:14:15.123456Z"})
     show = await asked.works("SHOW INDEXES", {})
-    return Dialect(rows=rows, maps=maps, distinct=distinct, temporal=temporal, show=show)
+    index, unique = next(iter(INDEXES)), next(iter(UNIQUES))  # what would be tried first
+    return Dialect(
+        True,
+        rows,
+        maps,
+        True,
+        True,
+        True,
+        index,
+        unique,
+        show,
+        distinct=distinct,
+        temporal=temporal,
+    )
 
 
 async def probe(session: Session) -> Dialect:

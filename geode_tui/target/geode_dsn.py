@@ -406,3 +406,13 @@ def target_name(place: str, graph: str = "") -> str:
         return f"{unquote(authority)}{mark}{unquote(named)}"
     name = place if "://" in place else Path(place).name
     return f"{name}#{graph}" if graph else name
+
+
+def risk(place: str) -> str:
+    """What is not safe about the connection to a canonical place, in a word; empty if nothing."""
+    if not is_geode(place):
+        return ""
+    options = place.partition("?")[2].split("&")
+    if "tls=0" in options:
+        return "plaintext"
+    return "unverified" if "insecure=1" in options else ""

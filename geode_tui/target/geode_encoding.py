@@ -4,9 +4,8 @@ The driver builds one message object a value, which is the slowest part of a mig
 columns are turned into bytes at once: what is the same for all values of a column (tags, the key,
 lengths) is made once, and the rest is joined by a few calls a column.
 
-A row is an element of a list: `list_val` of `map_val`, one entry a column. In the comments below a
-*payload* is the content of one value, a *head* all that comes before it within its entry, a *tail*
-what comes after it.
+A row is an element of a list: `list_val` of `map_val`, one entry a column. Below, a *payload*
+is the content of one value, and a *head* is all that comes before it within its entry.
 """
 
 from __future__ import annotations
@@ -22,6 +21,9 @@ from typing import Any
 MOST_LEVELS = 100
 """Messages within messages that protobuf reads. The driver cannot send more either."""
 
+MOST_PLACES = 20_000
+"""PostgreSQL's numbers have up to 16,383 decimal places; written out, others could fill memory."""
+
 # The level of a parameter's value: in a parameter, in a request, in a message of QUIC. A list adds
 # itself and the value of an element, a map itself, an entry and its value.
 _PARAMETER_LEVEL = 4
@@ -32,7 +34,7 @@ _I128_MIN, _I128_MAX = -(2**127), 2**127 - 1
 _U64 = 2**64 - 1
 _LOW14 = 2**14 - 1
 _I128_SAFE_DIGITS = 38  # every number of so many digits is within i128
-_KNOWN_LENGTHS = 4096  # heads are kept for payloads up to this length
+_KNOWN_LENGTHS = 1024  # heads are kept for payloads up to this length
 _KNOWN_DECIMALS = 64  # and for decimals whose text is so long
 _WRITTEN_OTHERWISE = re.compile(rb"[^-0-9.\n]")  # an exponent, infinity, not a number
 
@@ -49,7 +51,6 @@ _KIND = b"\x10\x01"  # IntKind.INT, StringKind.STRING, BytesKind.BYTEA: all 1
 _INT, _TEXT, _BYTES = b"\x12", b"\x2a", b"\x3a"
 _DECIMAL, _LIST, _MAP = b"\x32", b"\x42", b"\x4a"
 _VARINT_FIELD, _BYTES_FIELD = b"\x08", b"\x0a"
-_DOUBLE = struct.Struct("<3sd")
 _DOUBLE_HEAD = b"\x1a\x09\x09"
 _ZERO_BITS = struct.pack("<d", 0.0)
 
@@ -87,10 +88,23 @@ def encode_rows(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[
     return list(map(b"".join, zip(map(_ROW_HEADS.__getitem__, map(len, rows)), rows, strict=True)))
 
 
+def refused_rows(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> dict[int, str]:
+    """Why rows cannot be sent, by their position: what to ask when `encode_rows` raised."""
+    reasons: dict[int, str] = {}
+    for name, column in zip(names, columns, strict=True):
+        for position, value in enumerate(column):
+            try:
+                encode_value(value, _CELL_LEVEL)
+            except ValueError as error:
+                reasons.setdefault(position, f"{name}: {error}")
+    return reasons
+
+
 def encode_value(value: Any, level: int = _PARAMETER_LEVEL) -> bytes:
     """The bytes of a `Value` message that holds `value`; `level` counts the messages around it.
 
-    A `memoryview` is sent as the bytes it shows (the driver would send its Python name). Raises
+    Three things are sent where the driver fails: a `memoryview` as the bytes it shows, a decimal of
+    thousands of digits as text, and so one of more than `MOST_PLACES` decimal places. Raises
     `ValueError` as `encode_rows` does.
     """
     if level >= MOST_LEVELS:
@@ -163,20 +177,20 @@ def _contents(tag: bytes, payload: bytes) -> bytes:
 
 
 def _decimal_value(value: Decimal) -> bytes:
-    if not value.is_finite():
+    plain = _written_out(value)
+    whole, _, fraction = plain.partition(".")
+    coefficient = _coefficient(whole, fraction) if plain else ""
+    if not coefficient or not _within_i128(coefficient):
         return _text_value(str(value).encode())
-    if value and value.adjusted() >= _I128_SAFE_DIGITS + 1:
-        return _text_value(str(value).encode())  # beyond i128, and perhaps too long to write out
-    if not value and value.as_tuple().exponent > 0:  # type: ignore[operator]  # it is finite
-        coefficient, scale = "0", 0
-        plain = format(value, "f")
-    else:
-        plain = format(value, "f")
-        whole, _, fraction = plain.partition(".")
-        coefficient, scale = _coefficient(whole, fraction), len(fraction)
-    if not _within_i128(coefficient):
-        return _text_value(str(value).encode())
-    return _decimal_message(coefficient.encode(), scale, plain.encode())
+    return _decimal_message(coefficient.encode(), len(fraction), plain.encode())
+
+
+def _written_out(value: Decimal) -> str:
+    """The number without exponent; empty for what is none, beyond i128, or too long for that."""
+    if not value.is_finite() or (value and value.adjusted() > _I128_SAFE_DIGITS):
+        return ""
+    exponent = value.as_tuple().exponent
+    return "" if int(exponent) < -MOST_PLACES else format(value, "f")
 
 
 def _within_i128(coefficient: str) -> bool:
@@ -299,6 +313,7 @@ class _Entry:
         self._key = _key(name) + b"\x12"
         self.null = self.whole(_NULL)
         self.false_or_true = (self.whole(_FALSE), self.whole(_TRUE))
+        self.zero = self.whole(_double_value(0.0))
         self.double = self.head(11) + _DOUBLE_HEAD
         self.doubles = struct.Struct(f"<{len(self.double)}sd")
         self.texts = _ContentHeads(self, _TEXT)
@@ -316,7 +331,7 @@ class _Entry:
         return self.head(len(value)) + value
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _entry(name: str) -> _Entry:
     return _Entry(name)
 
@@ -389,9 +404,11 @@ def _int_payloads(column: Sequence[int]) -> list[bytes]:
 
 
 def _doubles(entry: _Entry, column: Sequence[float]) -> Parts:
+    entries = list(map(entry.doubles.pack, repeat(entry.double), column))
     if 0.0 in column:  # of either sign: only the positive one is left out
-        return [[entry.whole(_double_value(value)) for value in column]]
-    return [list(map(entry.doubles.pack, repeat(entry.double), column))]
+        written, short = entry.double + _ZERO_BITS, entry.zero
+        entries = [short if each == written else each for each in entries]
+    return [entries]
 
 
 def _decimals(entry: _Entry, column: Sequence[Decimal]) -> Parts:

@@ -26,6 +26,7 @@ from geode_tui.target.geode_statements import (
     named,
     numbered,
     of_run,
+    plain,
     related,
     relationship_row,
     restored,
@@ -85,9 +86,9 @@ class Reading:
     def query(self, statement: str) -> list[dict[str, Any]]:
         """Run one statement and return its rows; opened to read, what it changes is taken back."""
         if not self._read_only:
-            answer = self._statements.run(statement)
+            answer = self._statements.run(plain(statement))
         else:
-            answer = self._statements.looked(statement)
+            answer = self._statements.looked(plain(statement))
         return [dict(zip(answer.columns, row, strict=False)) for row in answer.rows]
 
     def _number(self, text: str, parameters: dict[str, Any] | None = None) -> int:

@@ -32,6 +32,10 @@ from geode_tui.target.model import Key, NodeShape, RelationshipKey, Relationship
 named = lru_cache(maxsize=100_000)(clean)
 
 _ROW = re.compile(r"\brow\.([A-Za-z_]\w*)")
+_TOKENS = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`]|``)*`""",
+    re.DOTALL,
+)
 _TEMPORAL = (date, time)
 _ASK_ROWS = 2_000
 
@@ -261,6 +265,18 @@ def relationship_row(shape: RelationshipShape, key: RelationshipKey) -> dict[str
 def of_run(variable: str) -> str:
     """The condition that the run `$run` wrote it."""
     return f"{variable}.{RUN} = $run"
+
+
+def plain(statement: str) -> str:
+    """A statement whose names in back ticks are plain ones, as Geode takes them.
+
+    What geode-tui writes for other graphs, and shows in reports, runs in Geode too.
+    """
+    return _TOKENS.sub(lambda found: _unticked(found[0]), statement)
+
+
+def _unticked(token: str) -> str:
+    return named(token[1:-1].replace("``", "`")) if token.startswith("`") else token
 
 
 # -- values ---------------------------------------------------------------------------------------

@@ -18,7 +18,13 @@ from geode_tui.target.geode_decoding import (
     decode_page,
     decode_value,
 )
-from geode_tui.target.geode_encoding import encode_rows, encode_value, field, varint
+from geode_tui.target.geode_encoding import (
+    encode_rows,
+    encode_value,
+    field,
+    refused_rows,
+    varint,
+)
 
 __all__ = [
     "GraphEdge",
@@ -29,6 +35,7 @@ __all__ = [
     "encode_rows",
     "encode_value",
     "execute_request",
+    "refused_rows",
     "requests",
 ]
 
@@ -59,7 +66,8 @@ def requests(
 
     Each has the rows as a list of maps in the parameter `rows_name`, then the parameters `fixed`,
     and is at most `most_bytes` long unless a single row is longer. No rows, no requests. Raises
-    `ValueError` for values that cannot be sent, before the first request.
+    `ValueError` for values that cannot be sent, before the first request; `refused_rows` then says
+    which rows.
     """
     rows = encode_rows(names, columns)
     opening = _opening(session_id, text)

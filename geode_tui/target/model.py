@@ -146,6 +146,10 @@ class Target(Protocol):
         """What the target is and holds."""
         ...
 
+    def facts(self) -> list[tuple[str, str]]:
+        """What was found out of the target and decides how it is written, by name, in words."""
+        ...
+
     def prepare(self, nodes: Sequence[NodeShape]) -> list[str]:
         """Make indexes, then uniqueness, for each label; returns the statements that ran."""
         ...

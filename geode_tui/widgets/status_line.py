@@ -12,6 +12,7 @@ from textual.widget import Widget
 from geode_tui.errors import redact
 from geode_tui.migration.events import RunSnapshot
 from geode_tui.migration.workspace import Workspace
+from geode_tui.target.geode_dsn import is_geode, risk, target_name
 from geode_tui.widgets.text import fit, one_line
 
 _LEAST = 12
@@ -30,8 +31,8 @@ class StatusLine(Widget):
     }
     """
 
-    parts: reactive[tuple[str, str, str, str, str]] = reactive(("", "", "", "", ""))
-    """Source, its label, target, run, time."""
+    parts: reactive[tuple[str, str, str, str, str, str]] = reactive(("", "", "", "", "", ""))
+    """Source, its label, target, what is not safe about its connection, run, time."""
 
     def show(self, workspace: Workspace) -> None:
         """Show a workspace as it is now."""
@@ -40,18 +41,22 @@ class StatusLine(Widget):
         run = run_text(shown.snapshot()) if shown else ""
         clock = time.strftime("%H:%M:%S")
         self.set_class(workspace.label.upper() == PRODUCTION, "-production")
-        target = redact(workspace.target_place)
-        self.parts = (one_line(source), one_line(workspace.label), one_line(target), run, clock)
+        place = workspace.target_place
+        target = one_line(target_name(place) if is_geode(place) else redact(place))
+        label = one_line(workspace.label)
+        self.parts = (one_line(source), label, target, risk(place), run, clock)
 
     def render(self) -> Content:
         """The line, its names cut to what the width allows."""
-        source, label, target, run, clock = self.parts
+        source, label, target, unsafe, run, clock = self.parts
         width = self.size.width
         brand = " geode-tui   " if width >= 70 else " "
         mark = f" {label} " if label else ""
         right = f"{run}   {clock} " if run else f"{clock} "
         arrow = " ─▶ " if target else ""
-        room = width - sum(map(cell_len, (brand, mark, arrow, right))) - (2 if mark else 1)
+        warning = f" {unsafe} " if unsafe else ""
+        fixed = (brand, mark, arrow, warning, right)
+        room = width - sum(map(cell_len, fixed)) - 1 - bool(mark) - bool(warning)
         source, target = _cut(source, target, room)
         colour = "bold $text-error" if label.upper() == PRODUCTION else "bold $text-warning"
         left = Content.assemble(
@@ -61,6 +66,8 @@ class StatusLine(Widget):
             (mark, f"{colour} reverse"),
             (arrow, "$text-muted"),
             (target, "bold"),
+            " " if warning else "",
+            (warning, "bold $text-error reverse"),
         )
         gap = max(1, width - left.cell_length - cell_len(right))
         return Content.assemble(left, " " * gap, (run, "$text-accent"), right[len(run) :])

@@ -77,9 +77,7 @@ def _word(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.:$'\"`])(?:{pattern})(?![\w])(?!\s*:)", re.IGNORECASE)
 
 
-_WRITES = _word(
-    "CREATE|INSERT|MERGE|SET|DELETE|DETACH|REMOVE|REPLACE|DROP|ALTER|GRANT|REVOKE|LOAD"
-)
+_WRITES = _word("CREATE|INSERT|MERGE|SET|DELETE|DETACH|REMOVE|REPLACE|DROP|ALTER|GRANT|REVOKE|LOAD")
 _FORMS = (
     ("unwind", _word("UNWIND"), "UNWIND"),
     ("for_in", _word(r"FOR\s+\w+\s+IN"), "FOR … IN"),
@@ -108,6 +106,7 @@ _FORMS = (
     ("parameters", re.compile(r"\$\w"), "a parameter"),
     ("show", re.compile(r"^\s*SHOW\b", re.IGNORECASE), "SHOW"),
 )
+_LIMIT, _ORDER = _word("LIMIT|SKIP|OFFSET"), _word(r"ORDER\s+BY")
 _CLAUSE = _word(
     "MATCH|OPTIONAL|WHERE|WITH|RETURN|CREATE|INSERT|MERGE|SET|DELETE|DETACH|REMOVE|UNWIND|FOR|ON"
     "|ORDER|SKIP|LIMIT|UNION"
@@ -125,16 +124,15 @@ def check(text: str, dialect: Dialect) -> None:
     plain = masked(text)
     for option, pattern, name in _FORMS:
         if not getattr(dialect, option) and pattern.search(plain):
-            raise _syntax(f"{name} is not supported")
+            raise not_supported(f"{name} is not supported")
     for operator in _map_assignments(plain):
         if not (dialect.set_map if operator == "=" else dialect.set_add_map):
-            raise _syntax(f"SET … {operator} with a map is not supported")
+            raise not_supported(f"SET … {operator} with a map is not supported")
     for expression in dialect.refused:
         if re.search(expression, text, re.IGNORECASE | re.DOTALL):
-            raise _syntax("this statement is not supported")
-    if dialect.limit_needs_order and re.search(r"\b(?:LIMIT|SKIP|OFFSET)\b", plain, re.IGNORECASE):
-        if not re.search(r"\bORDER\s+BY\b", plain, re.IGNORECASE):
-            raise StatementError("US001", "LIMIT or OFFSET without ORDER BY")
+            raise not_supported("this statement is not supported")
+    if dialect.limit_needs_order and _LIMIT.search(plain) and not _ORDER.search(plain):
+        raise StatementError("US001", "LIMIT or OFFSET without ORDER BY")
 
 
 def _map_assignments(plain: str) -> list[str]:
@@ -149,7 +147,7 @@ def _map_assignments(plain: str) -> list[str]:
 def clauses(plain: str) -> list[tuple[str, str, int]]:
     """The clauses of a masked statement: keyword, text after it, and where that text starts."""
     found = list(_CLAUSE.finditer(plain))
-    ends = [*(match.start() for match in found[1:]), len(plain)]
+    ends = [*(match.start() for match in found[1:]), len(plain)][: len(found)]
     return [
         (match.group().upper(), plain[match.end() : end], match.end())
         for match, end in zip(found, ends, strict=True)
@@ -192,5 +190,6 @@ def _delete_with_nodes(text: str) -> str:
     return f"{before}DETACH DELETE {one}, {other}"
 
 
-def _syntax(message: str) -> StatementError:
+def not_supported(message: str) -> StatementError:
+    """The error for a form that is not of the dialect."""
     return StatementError("42000", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import ssl
 import struct
@@ -32,10 +33,15 @@ class GeodeProtocol(QuicConnectionProtocol):
     transport = "quic"
 
     def __init__(
-        self, quic: QuicConnection, stream_handler: Any, service: Service, threads: ThreadPoolExecutor
+        self,
+        quic: QuicConnection,
+        service: Service,
+        threads: ThreadPoolExecutor,
+        ended: Callable[[GeodeProtocol], None],
     ) -> None:
-        """Messages are answered in `threads`, one after another."""
-        super().__init__(quic, stream_handler)
+        """Messages are answered in `threads`, one after another; `ended` is called at the end."""
+        super().__init__(quic)
+        self._ended = ended
         self.key = f"quic:{next(_numbers)}"
         self.closed = threading.Event()
         self._service = service
@@ -53,8 +59,10 @@ class GeodeProtocol(QuicConnectionProtocol):
                 self._messages.put_nowait((event.stream_id, message))
         elif isinstance(event, ConnectionTerminated):
             self.closed.set()
+            self._ended(self)
             self._task.cancel()
-            self._threads.submit(self._service.disconnected, self.key)
+            with contextlib.suppress(RuntimeError):  # the server stops: it ends all sessions
+                self._threads.submit(self._service.disconnected, self.key)
 
     def _whole_messages(self) -> Iterator[bytes]:
         while len(self._received) >= 4:
@@ -154,7 +162,7 @@ class QuicListener:
     def _protocol(self, quic: QuicConnection, stream_handler: Any = None) -> GeodeProtocol:
         if self._demand:
             _demand_certificate(quic)
-        protocol = GeodeProtocol(quic, stream_handler, self._service, self._threads)
+        protocol = GeodeProtocol(quic, self._service, self._threads, self._connections.discard)
         self._connections.add(protocol)
         return protocol
 

@@ -41,27 +41,27 @@ class GrpcServicer(geode_pb2_grpc.GeodeServiceServicer):  # type: ignore[misc]
         self._service = service
         self._drop = drop
 
-    def Handshake(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Handshake(self, request: Any, context: Any) -> Any:
         """Log in."""
         return self._once(self._service.hello, request, context)
 
-    def Begin(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Begin(self, request: Any, context: Any) -> Any:
         """Begin a transaction."""
         return self._once(self._service.begin, request, context)
 
-    def Commit(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Commit(self, request: Any, context: Any) -> Any:
         """Commit it."""
         return self._once(self._service.commit, request, context)
 
-    def Rollback(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Rollback(self, request: Any, context: Any) -> Any:
         """Roll it back."""
         return self._once(self._service.rollback, request, context)
 
-    def Ping(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Ping(self, request: Any, context: Any) -> Any:
         """Answer."""
         return self._once(lambda _, call: self._service.ping(call), request, context)
 
-    def Execute(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+    def Execute(self, request: Any, context: Any) -> Iterator[Any]:
         """Stream the schema and the pages of a statement."""
         try:
             yield from self._service.execute(request, _Call(context))
@@ -104,9 +104,7 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        geode_pb2_grpc.add_GeodeServiceServicer_to_server(
-            GrpcServicer(service, drop), self._server
-        )
+        geode_pb2_grpc.add_GeodeServiceServicer_to_server(GrpcServicer(service, drop), self._server)
         pair = (certificates.server_key.read_bytes(), certificates.server.read_bytes())
         credentials = grpc.ssl_server_credentials(
             [pair],

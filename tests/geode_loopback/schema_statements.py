@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tests.geode_loopback.dialect import Dialect, StatementError, _syntax
+from tests.geode_loopback.dialect import Dialect, StatementError, not_supported
 
 _NAME = r"(?:\w+|`(?:[^`]|``)*`)"
 _ONLY_IF = r"(?P<only_if>IF\s+NOT\s+EXISTS\s+)?"
@@ -80,7 +80,7 @@ def graph_statement(text: str, dialect: Dialect) -> GraphStatement | None:
     if not found:
         return None
     if not dialect.use_graph:
-        raise _syntax("statements about graphs are not supported")
+        raise not_supported("statements about graphs are not supported")
     verb = found["verb"].split()[0].upper()
     return GraphStatement(verb, found["name"].strip("`"), bool(found["only_if"]))
 
@@ -105,15 +105,15 @@ def schema_change(text: str, dialect: Dialect) -> SchemaChange | None:
     ):
         if taken and (found := pattern.match(text)):
             return _constraint(found)
-    raise _syntax("this spelling of an index or a constraint is not supported")
+    raise not_supported("this spelling of an index or a constraint is not supported")
 
 
 def _index(found: re.Match[str], dialect: Dialect) -> SchemaChange:
     unique, only_if = bool(found["unique"]), bool(found["only_if"])
     if unique and not dialect.unique_index:
-        raise _syntax("UNIQUE INDEX is not supported")
+        raise not_supported("UNIQUE INDEX is not supported")
     if only_if and not dialect.index_if_not_exists:
-        raise _syntax("IF NOT EXISTS is not supported")
+        raise not_supported("IF NOT EXISTS is not supported")
     properties = _properties(found["properties"])
     return SchemaChange("INDEX", found["name"], found["label"], properties, only_if, unique)
 

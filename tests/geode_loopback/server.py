@@ -112,6 +112,7 @@ class Loopback:
         self._thread.join()
         self._loop.close()
         self._loop = None
+        self.service.end_sessions()
 
     async def _shut(self) -> None:
         self._quic.close()
@@ -130,8 +131,10 @@ class Loopback:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
 
     def _drop(self, peer: str) -> None:
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._relay.drop, peer)
+        async def drop() -> None:
+            self._relay.drop(peer)
+
+        self._in_loop(drop())
 
     # addresses
 
@@ -165,7 +168,9 @@ class Loopback:
     ) -> str:
         """A DSN over gRPC; the password is the user's unless another is given, "" leaves it out."""
         if not tls:
-            return self._dsn("grpc", self.plain_port, user, password, graph, {"tls": 0} | parameters)
+            return self._dsn(
+                "grpc", self.plain_port, user, password, graph, {"tls": 0} | parameters
+            )
         return self._dsn("grpc", self.grpc_port, user, password, graph, self._ca() | parameters)
 
     def quic_dsn(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import itertools
 import re
 import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +25,7 @@ from tests.geode_loopback.schema_statements import (
     graph_statement,
     schema_change,
 )
-from tests.geode_loopback.values import from_wire, page, responses
+from tests.geode_loopback.values import from_wire, responses
 
 T = TypeVar("T")
 DEFAULT_GRAPH = "default"
@@ -35,11 +33,11 @@ OVERSIZE = 5 * 1024 * 1024
 _REMEMBERED = 20_000
 
 
-class Dropped(Exception):  # noqa: N818 - not an error of ours
+class Dropped(Exception):
     """The connection is to be broken now."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A begin, commit or rollback that is answered with an error of the protocol."""
 
 
@@ -169,8 +167,7 @@ class Service:
 
     def close(self) -> None:
         """End all sessions and close all graphs."""
-        for session in list(self._sessions.values()):
-            self._end(session)
+        self.end_sessions()
         for graph in self._graphs.values():
             graph.close()
         self._graphs.clear()
@@ -182,11 +179,10 @@ class Service:
         self.clients.append(request)
         met = self._before("hello", "", connection)
         user = self.users.get(request.username)
-        right = hmac.compare_digest((user.password if user else "").encode(), _bytes(request))
         refused = _met(met, "refuse", "error")
         if refused:
             return wire.HelloResponse(success=False, error_message=refused.message)
-        if not user or not right:
+        if not user or user.password != request.password:
             return wire.HelloResponse(success=False, error_message="authentication failed")
         role = "reader" if request.role == "reader" else user.role
         if role == "reader" and request.graph and request.graph not in self.graph_names():
@@ -206,6 +202,14 @@ class Service:
             gone = [session for session in self._sessions.values() if session.connection == key]
             for session in gone:
                 del self._sessions[session.identity]
+        for session in gone:
+            self._end(session)
+
+    def end_sessions(self) -> None:
+        """End all sessions; open transactions are rolled back."""
+        with self._lock:
+            gone = list(self._sessions.values())
+            self._sessions.clear()
         for session in gone:
             self._end(session)
 
@@ -249,7 +253,7 @@ class Service:
         return wire.BeginResponse(session_id=session.identity, tx_id=f"tx{next(self._numbers)}")
 
     def commit(self, request: wire.CommitRequest, connection: Wire) -> wire.CommitResponse:
-        """Commit; success=False when the graph refuses it, for example after a write conflict."""
+        """Commit; success=False without a reason when the graph refuses it (a write conflict)."""
         met = self._before("commit", "", connection)
         session = self._session(request.session_id)
         with session.lock:
@@ -260,8 +264,8 @@ class Service:
                 return wire.CommitResponse(success=False)
             try:
                 graph.run(transaction.commit)
-            except RuntimeError as error:
-                raise _statement_error(error) from error
+            except RuntimeError:
+                return wire.CommitResponse(success=False)
         self._after(met, connection)
         return wire.CommitResponse(success=True)
 
@@ -296,9 +300,7 @@ class Service:
     ) -> list[wire.ExecutionResponse]:
         session = self._session(request.session_id)
         rows = sum(len(p.value.list_val.values) for p in request.params)
-        self.statements.append(
-            Statement(request.query, rows, session.graph, connection.transport)
-        )
+        self.statements.append(Statement(request.query, rows, session.graph, connection.transport))
         if self.sink:
             return NOTHING
         text = request.query.strip().rstrip(";").rstrip()
@@ -518,10 +520,6 @@ def _has_map(value: wire.Value) -> bool:
     return value.WhichOneof("kind") == "map_val"
 
 
-def _bytes(request: wire.HelloRequest) -> bytes:
-    return request.password.encode()
-
-
 def _met(met: list[Fault], *kinds: str) -> Fault | None:
     return next((fault for fault in met if fault.kind in kinds), None)
 
@@ -578,4 +576,3 @@ _DISTURBANCES: dict[str, Callable[[Answer, Fault], Answer]] = {
     "no_schema": _no_schema,
     "truncated": _truncated,
 }
-_ = page
