@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +29,30 @@ if os.environ.get("CI"):
 _BINARIES = os.environ.get("TEST_POSTGRES_BIN")
 _FOREIGN = ("PG", "GEODE_TUI_", "TEXTUAL_", "NO_COLOR")
 _FOLDERS = ("STATE", "CONFIG", "CACHE", "DATA")
+
+
+# The tests wait for disks more than for anything else: they write to memory where there is room.
+_MEMORY_DISK = Path("/dev/shm")
+_ROOM_BYTES = 6 * 1024**3
+
+
+def _memory_disk(config: pytest.Config) -> Path | None:
+    """A new folder on the memory disk; None where there is none, or where the user named one."""
+    if config.option.basetemp or hasattr(config, "workerinput") or "TMPDIR" in os.environ:
+        return None
+    if not os.access(_MEMORY_DISK, os.W_OK) or shutil.disk_usage(_MEMORY_DISK).free < _ROOM_BYTES:
+        return None
+    return Path(tempfile.mkdtemp(prefix="geode-tui-tests-", dir=_MEMORY_DISK))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest chooses where `tmp_path` is."""
+    folder = _memory_disk(config)
+    if folder is not None:
+        config.option.basetemp = str(folder / "tests")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 class MakeDatabase(Protocol):

@@ -1,8 +1,7 @@
-"""The embedded graph: what is written is there once, and what cannot be written is told."""
+"""Every target: what is written is there once, and what cannot be written is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +9,16 @@ import pytest
 
 from geode_tui.errors import ConnectError, GeodeTuiError, UsageError
 from geode_tui.target import open_target
-from geode_tui.target.embedded import EmbeddedGraph
-from geode_tui.target.model import NodeBatch, NodeShape, RelationshipBatch, RelationshipShape
+from geode_tui.target.model import (
+    NodeBatch,
+    NodeShape,
+    RelationshipBatch,
+    RelationshipShape,
+    Target,
+)
+from tests.targets import Targets, loopback, targets
+
+__all__ = ["loopback", "targets"]  # fixtures
 
 USER = NodeShape("User", ("id",), ("id", "name"))
 ITEM = NodeShape("Item", ("order", "line"), ("order", "line"))
@@ -21,21 +28,20 @@ RUN = "r1"
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Iterator[EmbeddedGraph]:
+def graph(targets: Targets) -> Target:
     """An empty graph with ten users."""
-    opened = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    opened = targets.open()
     opened.prepare([USER, ITEM])
     users = [(n, f"user {n}", n) for n in range(10)]
     assert opened.write_nodes(NodeBatch(USER, users, RUN), False).rows == 10
-    yield opened
-    opened.close()
+    return opened
 
 
-def _names(graph: EmbeddedGraph) -> dict[int, str | None]:
+def _names(graph: Target) -> dict[int, str | None]:
     return {r["i"]: r["n"] for r in graph.query("MATCH (n:User) RETURN n.id AS i, n.name AS n")}
 
 
-def test_a_batch_written_twice_is_there_once_with_its_last_values(graph: EmbeddedGraph) -> None:
+def test_a_batch_written_twice_is_there_once_with_its_last_values(graph: Target) -> None:
     """A chunk may run twice; a property that is null now is gone."""
     again = [(1, "new", 1), (2, None, 2), (10, "tenth", 10)]
     assert graph.write_nodes(NodeBatch(USER, again, RUN), True).rows == 3
@@ -44,7 +50,7 @@ def test_a_batch_written_twice_is_there_once_with_its_last_values(graph: Embedde
     assert (names[1], names[2], names[10]) == ("new", None, "tenth")
 
 
-def test_a_row_that_the_graph_refuses_does_not_take_its_batch_along(graph: EmbeddedGraph) -> None:
+def test_a_row_that_the_graph_refuses_does_not_take_its_batch_along(graph: Target) -> None:
     """Of 100 rows one is doubled and one has no exact value: 98 are in, two are told."""
     rows = [(n, f"user {n}", n) for n in range(100, 200)]
     rows[7] = (3, "doubled", 3)
@@ -55,7 +61,7 @@ def test_a_row_that_the_graph_refuses_does_not_take_its_batch_along(graph: Embed
     assert graph.count_nodes(USER) == 108
 
 
-def test_a_relationship_without_its_end_is_an_orphan(graph: EmbeddedGraph) -> None:
+def test_a_relationship_without_its_end_is_an_orphan(graph: Target) -> None:
     """A missing endpoint is told by its place in the batch."""
     rows = [(1, 2, 2020, 1), (1, 99, 2020, 2), (98, 1, 2020, 3)]
     written = graph.write_relationships(RelationshipBatch(KNOWS, rows, RUN), False)
@@ -63,7 +69,7 @@ def test_a_relationship_without_its_end_is_an_orphan(graph: EmbeddedGraph) -> No
     assert graph.count_relationships(KNOWS) == 1
 
 
-def test_relationships_written_twice_are_there_once(graph: EmbeddedGraph) -> None:
+def test_relationships_written_twice_are_there_once(graph: Target) -> None:
     """The key tells apart those between the same two nodes."""
     rows = [(1, 2, 2020, 1), (1, 2, 2021, 2), (1, 3, 2020, 3)]
     graph.write_relationships(RelationshipBatch(KNOWS, rows[:2], RUN), False)
@@ -74,7 +80,7 @@ def test_relationships_written_twice_are_there_once(graph: EmbeddedGraph) -> Non
 
 
 def test_a_foreign_key_that_changed_before_the_repeat_leaves_no_old_relationship(
-    graph: EmbeddedGraph,
+    graph: Target,
 ) -> None:
     """A row has one relationship of a foreign key: the last one."""
     graph.write_relationships(RelationshipBatch(BOSS, [(1, 2, 1), (4, 5, 2)], RUN), False)
@@ -83,39 +89,37 @@ def test_a_foreign_key_that_changed_before_the_repeat_leaves_no_old_relationship
     assert sorted((r["a"], r["b"]) for r in found) == [(1, 3), (4, 5)]
 
 
-def test_doubled_nodes_and_relationships_are_counted(tmp_path: Path) -> None:
+def test_doubled_nodes_and_relationships_are_counted(targets: Targets) -> None:
     """Duplicates that someone made behind our back are seen."""
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
-    graph._execute("CREATE (a:User {id: 1}), (b:User {id: 1}), (a)-[:HAS_BOSS]->(b)")
-    graph._execute("MATCH (a:User)-[:HAS_BOSS]->(b:User) CREATE (a)-[:HAS_BOSS]->(b)")
+    graph = targets.open()
+    graph.query("CREATE (a:User {id: 1}), (b:User {id: 1}), (a)-[:HAS_BOSS]->(b)")
+    graph.query("MATCH (a:User)-[:HAS_BOSS]->(b:User) CREATE (a)-[:HAS_BOSS]->(b)")
     assert graph.duplicate_nodes(USER) == 1
     assert graph.duplicate_relationships(BOSS) == 1
-    graph.close()
 
 
-def test_composite_keys_find_their_nodes_after_the_memory_of_ids_is_gone(tmp_path: Path) -> None:
+def test_composite_keys_find_their_nodes_after_the_memory_of_ids_is_gone(targets: Targets) -> None:
     """A process that resumes looks nodes up by their whole key."""
-    path = tmp_path / "g.grafeo"
-    graph = EmbeddedGraph.open(path, None)
+    path = targets.place()
+    graph = targets.open(path)
     graph.prepare([ITEM, USER])
     graph.write_nodes(NodeBatch(ITEM, [(1, 1, 5), (1, 2, 6)], RUN), False)
     graph.write_nodes(NodeBatch(USER, [(7, "u", 7)], RUN), False)
     graph.close()
-    graph = EmbeddedGraph.open(path, None)
+    graph = targets.open(path)
     of = RelationshipShape("OF", ITEM, USER, (), (), owned=True)
     batch = RelationshipBatch(of, [(1, 1, 7, 1), (1, 2, 7, 2), (2, 1, 7, 3)], RUN)
     written = graph.write_relationships(batch, False)
     assert (written.rows, written.orphans) == (2, (2,))
     found = graph.read_relationships(of, [((1, 2), (7,), ())])
     assert len(found[0]) == 1
-    graph.close()
 
 
-def test_what_a_run_wrote_can_be_removed_and_nothing_else(graph: EmbeddedGraph) -> None:
+def test_what_a_run_wrote_can_be_removed_and_nothing_else(graph: Target) -> None:
     """Another run's nodes stay."""
     graph.write_nodes(NodeBatch(USER, [(50, "other", 50)], "r2"), False)
     graph.write_relationships(RelationshipBatch(BOSS, [(1, 2, 1), (1, 50, 2)], RUN), False)
-    assert graph.delete_run(RUN) == (10, 2)
+    assert graph.delete_after(RUN, 0) == (10, 2)
     assert _names(graph) == {50: "other"}
 
 
@@ -123,7 +127,7 @@ def test_named_graphs_in_one_file_do_not_see_each_other(tmp_path: Path) -> None:
     """The same labels and keys in two graphs of a file."""
     path = tmp_path / "g.grafeo"
     for name in ("one", "two"):
-        graph = EmbeddedGraph.open(path, name)
+        graph = open_target(str(path), name)
         graph.prepare([USER])
         graph.prepare([USER])
         assert graph.write_nodes(NodeBatch(USER, [(1, name, 1)], RUN), False).rows == 1
@@ -131,10 +135,10 @@ def test_named_graphs_in_one_file_do_not_see_each_other(tmp_path: Path) -> None:
         graph.close()
 
 
-def test_a_label_that_is_a_keyword_and_hostile_values_are_kept(tmp_path: Path) -> None:
-    """Names are quoted, values are parameters."""
+def test_a_label_that_is_a_keyword_and_hostile_values_are_kept(targets: Targets) -> None:
+    """Names are quoted or cleaned, values are parameters."""
     order = NodeShape("Order", ("match",), ("match", "return"))
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    graph = targets.open()
     graph.prepare([order])
     evil = "'}) DETACH DELETE n //`[/foo]\n\x00😀"
     graph.write_nodes(NodeBatch(order, [(evil, "x", 1)], RUN), False)
@@ -142,7 +146,6 @@ def test_a_label_that_is_a_keyword_and_hostile_values_are_kept(tmp_path: Path) -
     [found] = graph.read_nodes(order, [(evil,)])
     assert found is not None
     assert (found["match"], found["return"]) == (evil, "y")
-    graph.close()
 
 
 def test_a_target_that_cannot_be_used_says_why(tmp_path: Path) -> None:
@@ -163,10 +166,13 @@ def test_a_target_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         open_target(str(tmp_path / "missing" / "g.grafeo"))
 
 
-def test_a_look_cannot_write(tmp_path: Path) -> None:
+def test_a_look_cannot_write(targets: Targets) -> None:
     """A graph opened for reading refuses every statement that writes."""
-    open_target(str(tmp_path / "g.grafeo")).close()
-    graph = open_target(str(tmp_path / "g.grafeo"), read_only=True)
+    place = targets.place()
+    targets.open(place).close()
+    graph = targets.open(place, read_only=True)
     with pytest.raises(GeodeTuiError):
         graph.query("CREATE (:User {id: 1})")
-    graph.close()
+    with pytest.raises(GeodeTuiError):
+        graph.write_nodes(NodeBatch(USER, [(1, "x", 1)], RUN), False)
+    assert graph.count_label("User") == 0

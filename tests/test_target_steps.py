@@ -1,4 +1,4 @@
-"""What the embedded graph promises of runs and steps: whose a thing is, and writing it again."""
+"""What every target promises of runs and steps: whose a thing is, and writing it again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from geode_tui.target.model import (
     NodeShape,
     RelationshipBatch,
     RelationshipShape,
+    Target,
     Written,
 )
-from tests.graph_dump import dump_open
+from tests.targets import Targets, contents, database, loopback, targets
+
+__all__ = ["loopback", "targets"]  # fixtures
 
 HOSTILE = "We`ird [/x] \"q\" 'DETACH' 😀"
 USER = NodeShape("User", ("id",), ("id", "name"))
@@ -30,8 +33,16 @@ OURS, THEIRS = "r1", "r0"
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Iterator[EmbeddedGraph]:
+def graph(targets: Targets) -> Any:
     """An empty graph, prepared."""
+    opened = targets.open()
+    opened.prepare([USER, KIND])
+    return opened
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[EmbeddedGraph]:
+    """An embedded graph, for what it alone does in its own way."""
     opened = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
     opened.prepare([USER, KIND])
     yield opened
@@ -52,7 +63,7 @@ def knows(
     return RelationshipBatch(KNOWS, values, run, step)
 
 
-def names(graph: EmbeddedGraph) -> dict[int, tuple[str, str]]:
+def names(graph: Target) -> dict[int, tuple[str, str]]:
     """Each user's name and run."""
     rows = graph.query("MATCH (n:User) RETURN n.id AS id, n.name AS name, n._run AS run")
     return {row["id"]: (row["name"], row["run"]) for row in rows}
@@ -87,31 +98,30 @@ def test_everything_written_carries_its_run_and_its_step(graph: EmbeddedGraph) -
 @pytest.mark.parametrize("when", ["before the constraint", "after it"])
 @pytest.mark.parametrize("run", [THEIRS, None])
 def test_a_node_of_another_run_or_program_is_never_changed(
-    tmp_path: Path, repeated: bool, when: str, run: str | None
+    targets: Targets, repeated: bool, when: str, run: str | None
 ) -> None:
     """The row whose key it has is refused, the others are written."""
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    graph = targets.open()
     if when == "after it":
         graph.prepare([USER])
-    theirs = {"id": 2, "name": "theirs"} | ({"_run": run} if run else {})
-    graph._graph.batch_create_nodes_with_props(["User", "Other"], [theirs])
-    before = dump_open(graph._graph)
+    mark = f", _run: '{run}'" if run else ""
+    graph.query(f"CREATE (:User:Other {{id: 2, name: 'theirs'{mark}}})")
+    before = contents(graph)
     graph.prepare([USER])
     written = graph.write_nodes(users([1, 2, 3]), repeated)
     assert (written.rows, refused(written)) == (2, [(1, *TAKEN)])
     assert names(graph) == {1: ("u 1", OURS), 2: ("theirs", run), 3: ("u 3", OURS)}
-    assert not before.nodes - dump_open(graph._graph).nodes
-    graph.close()
+    assert not before.nodes - contents(graph).nodes
 
 
 @pytest.mark.parametrize("repeated", [False, True])
 def test_where_no_constraint_can_be_taken_keys_are_kept_apart_all_the_same(
-    tmp_path: Path, repeated: bool
+    targets: Targets, repeated: bool
 ) -> None:
     """A label that nodes of another rule get as well has no constraint in the graph."""
     person = NodeShape("Person", ("id", "_of"), ("id", "_of"), of="Person")
     staff = NodeShape("Staff", ("no",), ("no", "id", "_of"), labels=("Person",), of="Staff")
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    graph = targets.open()
     assert not any("`Person` " in s for s in graph.prepare([person, staff]) if "UNIQUE" in s)
     rows = [(n, n % 2, "Staff", n) for n in range(4)]  # two with the same id are right here
     assert graph.write_nodes(NodeBatch(staff, rows, OURS), repeated).rows == 4
@@ -120,16 +130,14 @@ def test_where_no_constraint_can_be_taken_keys_are_kept_apart_all_the_same(
     written = graph.write_nodes(NodeBatch(person, persons, OURS), repeated)
     assert (written.rows, refused(written)) == (2, [(1, *TAKEN), (3, *TAKEN)])
     assert graph.count_nodes(person) == 3
-    graph.close()
 
 
-def test_without_prepare_nothing_is_doubled_either(tmp_path: Path) -> None:
+def test_without_prepare_nothing_is_doubled_either(targets: Targets) -> None:
     """No index and no constraint: slower, and as right."""
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    graph = targets.open()
     graph.query("CREATE (:User {id: 2, name: 'theirs'})")
     assert refused(graph.write_nodes(users([1, 2, 1]), False)) == [(1, *TAKEN), (2, *TAKEN)]
     assert names(graph) == {1: ("u 1", OURS), 2: ("theirs", None)}
-    graph.close()
 
 
 def test_a_refusal_that_quotes_a_hostile_value_does_not_stop_the_run(
@@ -255,16 +263,15 @@ def test_the_relationships_of_a_hub_are_repeated_without_loss(
     assert graph.duplicate_relationships(KNOWS) == 0
 
 
-def test_relationships_take_the_run_s_own_nodes_where_others_have_the_key(tmp_path: Path) -> None:
+def test_relationships_take_the_run_s_own_nodes_where_others_have_the_key(targets: Targets) -> None:
     """A node of another program with the same key, made behind our back, does not get them."""
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    graph = targets.open()
     graph.query("CREATE (:User {id: 1, name: 'theirs'})")
     graph.query(f"CREATE (:User {{id: 1, name: 'ours', _run: '{OURS}'}})")
     graph.query(f"CREATE (:User {{id: 1, name: 'older', _run: '{THEIRS}'}})")
     graph.write_nodes(users([2]), False)
     graph.write_relationships(knows([(2, 1, 2020, "x")]), False)
     assert graph.query("MATCH ()-[r]->(b) RETURN b.name AS n") == [{"n": "ours"}]
-    graph.close()
 
 
 # -- indexes and constraints ----------------------------------------------------------------------
@@ -285,10 +292,10 @@ def test_prepare_says_what_it_ran_and_does_it_once(tmp_path: Path) -> None:
     graph.close()
 
 
-def test_another_key_of_a_label_gets_its_own_index_and_constraint(graph: EmbeddedGraph) -> None:
+def test_another_key_of_a_label_gets_its_own_index_and_constraint(embedded: EmbeddedGraph) -> None:
     """A mapping may name another key for a label that is there already."""
     by_name = NodeShape("User", ("name",), ("id", "name"))
-    ran = graph.prepare([by_name])
+    ran = embedded.prepare([by_name])
     assert [s.split(" ON ")[1] for s in ran] == ["(n.`name`)", "(n.`name`) UNIQUE"]
 
 
@@ -313,14 +320,14 @@ def test_unprepare_drops_what_prepare_made_and_nothing_else(tmp_path: Path) -> N
     database.close()
 
 
-def test_a_constraint_can_be_dropped_without_its_index(graph: EmbeddedGraph) -> None:
+def test_a_constraint_can_be_dropped_without_its_index(embedded: EmbeddedGraph) -> None:
     """What is dropped are the statements that are named."""
-    statements = graph.statements([USER])
-    graph.unprepare([s for s in statements if "UNIQUE" in s])
-    assert any(row["label"] == "User" for row in graph.query("SHOW INDEXES"))
-    assert not any(row["label"] == "User" for row in graph.query("SHOW CONSTRAINTS"))
-    graph.write_nodes(users([1]), False)
-    assert refused(graph.write_nodes(users([1]), False)) == [(0, *TAKEN)]
+    statements = embedded.statements([USER])
+    embedded.unprepare([s for s in statements if "UNIQUE" in s])
+    assert any(row["label"] == "User" for row in embedded.query("SHOW INDEXES"))
+    assert not any(row["label"] == "User" for row in embedded.query("SHOW CONSTRAINTS"))
+    embedded.write_nodes(users([1]), False)
+    assert refused(embedded.write_nodes(users([1]), False)) == [(0, *TAKEN)]
 
 
 def test_a_key_whose_first_property_tells_little_is_found_by_another(tmp_path: Path) -> None:
@@ -389,21 +396,21 @@ def test_four_threads_write_nodes_and_a_hub_and_lose_nothing(tmp_path: Path) -> 
 
 
 def test_a_writer_in_the_way_is_told_as_busy_and_the_next_attempt_goes_through(
-    graph: EmbeddedGraph,
+    embedded: EmbeddedGraph,
 ) -> None:
     """Nothing is a dead letter that only came at a bad moment."""
-    graph.write_nodes(users(range(3)), False)
-    with graph._graph.begin_transaction() as other:
+    embedded.write_nodes(users(range(3)), False)
+    with embedded._graph.begin_transaction() as other:
         other.execute("MATCH (n:User {id: 1}) SET n.name = 'meanwhile'")
         other.execute("CREATE (:User {id: 9})")
         with pytest.raises(BusyError):
-            graph.write_nodes(users([0, 1, 2], "new"), True)
+            embedded.write_nodes(users([0, 1, 2], "new"), True)
         with pytest.raises(BusyError):
-            graph.write_nodes(users([7, 8, 9]), False)
+            embedded.write_nodes(users([7, 8, 9]), False)
         other.rollback()
-    assert graph.write_nodes(users([0, 1, 2], "new"), True).rows == 3
-    assert graph.write_nodes(users([7, 8, 9]), True).rows == 3
-    assert names(graph)[1] == ("new 1", OURS)
+    assert embedded.write_nodes(users([0, 1, 2], "new"), True).rows == 3
+    assert embedded.write_nodes(users([7, 8, 9]), True).rows == 3
+    assert names(embedded)[1] == ("new 1", OURS)
 
 
 def _in_threads(work: Any, arguments: Sequence[Any]) -> None:

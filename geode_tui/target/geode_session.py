@@ -49,6 +49,7 @@ MOST_RECEIVED = 64 * 1024 * 1024
 STALE_SECONDS = 15.0
 """A connection that lay idle longer is not used again: QUIC ends idle ones without a word."""
 
+_EXECUTE = "/geode.GeodeService/Execute"
 _CONFLICT = ("40001", "40P01", "40502")
 _LOGIN = ("28000", "28P01", "08P01")
 _TOO_LARGE = ("RESOURCE_EXHAUSTED", "Message too large", "larger than max")
@@ -128,6 +129,10 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
             options, credentials = await self._credentials(options)
             self._channel = grpc.aio.secure_channel(f"{place}:{config.port}", credentials, options)
         self._stub = GeodeServiceStub(self._channel)
+        # Takes a request as bytes: otherwise they would be parsed to be written again.
+        self._execute = self._channel.unary_stream(
+            _EXECUTE, response_deserializer=ExecutionResponse.FromString
+        )
         self._connected = True
 
     async def _credentials(
@@ -150,9 +155,9 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
             options = [*options, ("grpc.ssl_target_name_override", name)]
         return options, grpc.ssl_channel_credentials(root, key, certificate)
 
-    async def execute(self, request: ExecuteRequest) -> Any:
-        """The first message of the answer."""
-        self._exec_stream = self._stub.Execute(request)
+    async def execute_bytes(self, request: bytes) -> Any:
+        """The first message of the answer to an `ExecuteRequest`."""
+        self._exec_stream = self._execute(request)
         return await self.read_next()
 
     async def read_next(self) -> Any:
@@ -165,6 +170,14 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
     def drop_stream(self) -> None:
         """Let the answer go that was not read to its end."""
         self._exec_stream.cancel()
+
+
+class QuicTransport(driver.QuicTransport):  # type: ignore[misc]  # the driver has no types
+    """The driver's QUIC, which takes a request as bytes too."""
+
+    async def execute_bytes(self, request: bytes) -> Any:
+        """The first message of the answer to an `ExecuteRequest`."""
+        return await self.execute(ExecuteRequest.FromString(request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +200,7 @@ class Session:
         self.used = time.monotonic()
         config = _config(address)
         grpc_ = address.scheme == "grpc"
-        self._transport: Any = GrpcTransport(config) if grpc_ else driver.QuicTransport(config)
+        self._transport: Any = GrpcTransport(config) if grpc_ else QuicTransport(config)
 
     @property
     def id(self) -> str:
@@ -267,7 +280,7 @@ class Session:
     ) -> AsyncIterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
         """The pages of an answer; an answer that ends before its last page is an error."""
         transport, columns, final = self._transport, None, False
-        message = await self._one(transport.execute(ExecuteRequest.FromString(request)))
+        message = await self._one(transport.execute_bytes(request))
         pulled = False
         while True:
             payload = message.WhichOneof("payload")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from tests.geode_loopback.dialect import Dialect
 from tests.geode_loopback.faults import Fault, Faults
-from tests.geode_loopback.server import Loopback, User
-from tests.geode_loopback.service import Statement
+from tests.geode_loopback.server import Loopback
+from tests.geode_loopback.service import Statement, User
 
 __all__ = ["Dialect", "Fault", "Faults", "Loopback", "Statement", "User"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,14 +27,13 @@ class Certificates:
     client_key: Path
 
 
-def make_certificates(directory: Path, names: tuple[str, ...] = ("localhost",)) -> Certificates:
-    """Write an authority and two certificates; the server's is for 127.0.0.1 and the `names`."""
+def make_certificates(directory: Path, names: Sequence[str]) -> Certificates:
+    """Write an authority and two certificates; the server's is for these names and addresses."""
     key = ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("Geode loopback authority", key, None, None, ca=True)
     made = Certificates(*(directory / f"{name}.pem" for name in _FILES))
     made.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    alternatives = x509.SubjectAlternativeName([*addresses, *(x509.DNSName(n) for n in names)])
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     for subject, path, key_path, alternative in (
         ("localhost", made.server, made.server_key, alternatives),
         ("client", made.client, made.client_key, None),
@@ -75,6 +75,13 @@ def _certificate(
     if alternatives:
         builder = builder.add_extension(alternatives, critical=False)
     return builder.sign(signer[1] if signer else key, hashes.SHA256())
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -12,11 +12,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aioquic.asyncio import QuicConnectionProtocol, serve
-from aioquic.asyncio.server import QuicServer
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import QuicServer, serve
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
+from aioquic.quic.events import (
+    ConnectionTerminated,
+    HandshakeCompleted,
+    QuicEvent,
+    StreamDataReceived,
+)
 from geode_client.proto import geode_pb2 as wire
 
 from tests.geode_loopback.certificates import Certificates
@@ -25,6 +30,7 @@ from tests.geode_loopback.service import Dropped, Service, error_response
 
 _numbers = itertools.count(1)
 _THREADS = 64
+_CERTIFICATE_REQUIRED = 0x100 + 116  # the alert of TLS as an error of QUIC
 
 
 class GeodeProtocol(QuicConnectionProtocol):
@@ -38,22 +44,29 @@ class GeodeProtocol(QuicConnectionProtocol):
         service: Service,
         threads: ThreadPoolExecutor,
         ended: Callable[[GeodeProtocol], None],
+        demands_certificate: bool,
     ) -> None:
         """Messages are answered in `threads`, one after another; `ended` is called at the end."""
         super().__init__(quic)
         self._ended = ended
+        self._demands_certificate = demands_certificate
         self.key = f"quic:{next(_numbers)}"
         self.closed = threading.Event()
         self._service = service
         self._threads = threads
         self._own_loop = asyncio.get_running_loop()
         self._received = bytearray()
+        self._nameless = False
         self._messages: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._task = self._own_loop.create_task(self._answer_all())
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Collect messages; notice the end."""
-        if isinstance(event, StreamDataReceived):
+        if isinstance(event, HandshakeCompleted) and self._demands_certificate:
+            if self._quic.tls._peer_certificate is None:
+                self._nameless = True
+                self.close(error_code=_CERTIFICATE_REQUIRED, reason_phrase="certificate required")
+        elif isinstance(event, StreamDataReceived) and not self._nameless:
             self._received += event.data
             for message in self._whole_messages():
                 self._messages.put_nowait((event.stream_id, message))
@@ -157,12 +170,15 @@ class QuicListener:
             host, port, configuration=self._configuration, create_protocol=self._protocol
         )
         transport = self._server._transport
+        assert transport
         return int(transport.get_extra_info("sockname")[1])
 
     def _protocol(self, quic: QuicConnection, stream_handler: Any = None) -> GeodeProtocol:
         if self._demand:
             _demand_certificate(quic)
-        protocol = GeodeProtocol(quic, self._service, self._threads, self._connections.discard)
+        protocol = GeodeProtocol(
+            quic, self._service, self._threads, self._connections.discard, self._demand
+        )
         self._connections.add(protocol)
         return protocol
 

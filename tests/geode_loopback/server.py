@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -37,6 +37,7 @@ class Loopback:
         delay: float = 0.0,
         request_limit: int = 4 * 1024 * 1024,
         idle_timeout: float = 300.0,
+        names: Sequence[str] = ("127.0.0.1", "localhost"),
         client_certificate: bool = False,
         sink: bool = False,
         grpc_port: int = 0,
@@ -47,7 +48,8 @@ class Loopback:
 
         `graph_file` holds the default graph; another graph `g` lies beside it as `NAME-g.grafeo`;
         without it graphs are in memory. `directory` gets the certificates. `delay` is in seconds
-        a statement, `request_limit` in bytes (gRPC only; -1 for none). A `sink` answers every
+        a statement, `request_limit` in bytes (gRPC only; -1 for none). The certificate is for
+        `names`; with `client_certificate` one is demanded of clients too. A `sink` answers every
         statement at once and executes nothing. Ports of 0 are chosen at the first start.
         """
         self.users = dict(users or USERS)
@@ -56,7 +58,7 @@ class Loopback:
         self._temporary = None if directory else tempfile.TemporaryDirectory()
         self._directory = Path(directory or (self._temporary.name if self._temporary else ""))
         self._directory.mkdir(parents=True, exist_ok=True)
-        self.certificates = make_certificates(self._directory)
+        self.certificates = make_certificates(self._directory, names)
         file = Path(graph_file) if graph_file else None
         self.service = Service(
             self.users, dialect or Dialect(), self.faults, file, page_rows, delay, sink
@@ -118,6 +120,10 @@ class Loopback:
         self._quic.close()
         self._relay.close()
         await asyncio.sleep(0.05)  # let the last datagrams and resets leave
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def close(self) -> None:
         """Stop, and close all graphs; files of graphs are free afterwards."""

@@ -29,7 +29,7 @@ from tests.geode_loopback.values import from_wire, responses
 
 T = TypeVar("T")
 DEFAULT_GRAPH = "default"
-OVERSIZE = 5 * 1024 * 1024
+OVERSIZE = 4_300_000  # more than 4 MiB
 _REMEMBERED = 20_000
 
 
@@ -480,7 +480,7 @@ def _doubled(database: Any, change: SchemaChange) -> bool:
         f"MATCH (n:{change.label}) WITH {values}, count(n) AS many "
         f"WHERE many > 1 AND {present} RETURN count(*) AS doubled"
     )
-    return any(row["doubled"] for row in found)
+    return any(bool(row["doubled"]) for row in found)
 
 
 def _statement_error(error: Exception) -> StatementError:
