@@ -369,7 +369,8 @@ def test_a_target_that_another_process_holds(line: CommandLine, customers: str) 
         ("folder.grafeo", EXIT_USAGE, "is no Grafeo graph"),
         ("none/t.grafeo", EXIT_CONNECTION, "no folder"),
         ("t.db", EXIT_USAGE, "use a path that ends in .grafeo"),
-        ("quic://db1:3141/shop", EXIT_USAGE, "not supported yet"),
+        ("quic://db1:port/shop", EXIT_USAGE, "wrong port"),
+        ("grpc://127.0.0.1:1/shop?tls=0", EXIT_CONNECTION, "127.0.0.1:1"),
     ],
 )
 def test_a_target_that_cannot_be_used(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,17 +45,16 @@ SECRET = "s3cr3t"
 
 
 @pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """No password is known at first, and none stays."""
     monkeypatch.delenv(credentials.VARIABLE, raising=False)
     monkeypatch.setattr(credentials, "_known", {})
-    yield
 
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates of a server and of a client."""
-    return make_certificates(tmp_path_factory.mktemp("pem"))
+    return make_certificates(tmp_path_factory.mktemp("pem"), ("localhost",))
 
 
 def _address(dsn: str, graph: str | None = None) -> Address:
@@ -176,9 +176,8 @@ def test_files_of_certificates_are_found_from_any_folder(
     ],
 )
 def test_each_mistake_is_named(dsn: str, words: str) -> None:
-    with pytest.raises(UsageError, match=".") as told:
+    with pytest.raises(UsageError, match=re.escape(words)):
         parse_address(dsn)
-    assert words in str(told.value)
 
 
 def test_an_unknown_parameter_is_named_with_the_nearest_known() -> None:
@@ -253,11 +252,8 @@ def test_no_error_ever_holds_the_password(dsn: str) -> None:
 
 @given(st.text(alphabet="quicgrp:/?#@&=%[]0aä \n", max_size=30), st.sampled_from(["", "quic://"]))
 def test_any_text_is_an_address_or_one_clear_error(text: str, scheme: str) -> None:
-    try:
+    with contextlib.suppress(UsageError):
         address, _ = parse_address(scheme + text)
-    except UsageError as error:
-        assert error.what
-    else:
         assert _address(address.place) == address
 
 
@@ -401,7 +397,7 @@ def _new_run(target: str) -> NewRun:
 
 def test_the_journal_finds_a_run_of_the_same_graph_by_other_options(tmp_path: Path) -> None:
     """Another user, or another deadline, is no other graph."""
-    with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
+    with contextlib.closing(Journal(tmp_path / "journal.sqlite3")) as journal:
         record = journal.begin(_new_run("quic://u@h:3141/g?insecure=1"))
         found = journal.newest("quic://v@h:3141/g", "")
         assert found is not None
@@ -488,7 +484,7 @@ def test_a_person_at_a_terminal_is_asked_once(monkeypatch: pytest.MonkeyPatch) -
         asked.append(prompt)
         return SECRET
 
-    monkeypatch.setattr(command_arguments.getpass, "getpass", ask)
+    monkeypatch.setattr("getpass.getpass", ask)
     monkeypatch.setattr(sys, "stdin", _Terminal())
     for _ in range(2):
         assert command_arguments.log_in("quic://u@h/g") == "quic://u@h:3141/g"
@@ -504,7 +500,7 @@ class _Terminal(io.StringIO):
 
 
 def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_arguments.getpass, "getpass", pytest.fail)
+    monkeypatch.setattr("getpass.getpass", pytest.fail)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     command_arguments.log_in("quic://u@h/g")
     assert credentials.password_of("quic://u@h:3141/g") is None
@@ -546,14 +542,16 @@ def test_a_run_in_processes_logs_in_with_what_its_parent_knows(
     assert password
     credentials.remember(address.place, password)
     mapping = _one_label(shop_dsn)
-    journal = tmp_path / "journal.sqlite3"
+    journal = tmp_path / "journal" / "journal.sqlite3"
+    journal.parent.mkdir()
     runner = ProcessRunner(RunRequest(shop_dsn, address.place, mapping), journal=journal)
     runner.start()
     runner.join()
     assert runner.error is None, runner.error
     assert runner.ledger is not None
     assert runner.ledger.balanced
-    assert password.encode() not in journal.read_bytes()
+    for file in journal.parent.iterdir():
+        assert file.is_dir() or password.encode() not in file.read_bytes()
 
 
 def _one_label(dsn: str) -> Mapping:

@@ -1,4 +1,4 @@
-"""What the embedded graph promises when things in it are removed, put back, renamed and filled."""
+"""What every target promises when things in it are removed, put back, renamed and filled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ import grafeo
 import pytest
 
 from geode_tui.errors import GeodeTuiError
-from geode_tui.target import embedded_change, embedded_read, embedded_session
+from geode_tui.target import (
+    embedded_change,
+    embedded_read,
+    embedded_session,
+    geode_change,
+    geode_statements,
+)
 from geode_tui.target.embedded import EmbeddedGraph
 from geode_tui.target.model import (
     NodeBatch,
@@ -25,8 +31,13 @@ from geode_tui.target.model import (
     RelationshipImage,
     RelationshipKey,
     RelationshipShape,
+    Target,
 )
-from tests.graph_dump import Dump, differences, dump, dump_open
+from tests.geode_loopback import Fault
+from tests.graph_dump import Dump, differences, dump
+from tests.targets import Targets, contents, database, loopback, targets
+
+__all__ = ["loopback", "targets"]  # fixtures
 
 LABEL, NAME, TYPE = "We`ird [/x] 😀", "a `b` \"c\" 'd'", "OF [/b] `x`"
 THING = NodeShape(LABEL, ("id",), ("id", NAME, "w"))
@@ -48,21 +59,23 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_read, "PAGE", 5)
     monkeypatch.setattr(embedded_change, "_START_PAGE", 4)
     monkeypatch.setattr(embedded_change, "_TYPE_ROWS", 3)
+    monkeypatch.setattr(geode_change, "PART", 5)
+    monkeypatch.setattr(geode_statements, "_ASK_ROWS", 4)
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Iterator[EmbeddedGraph]:
+def graph(targets: Targets) -> Any:
     """Things and parts of two rules with relationships, in ten steps, among somebody else's."""
-    opened = made(tmp_path / "g.grafeo")
-    yield opened
-    opened.close()
+    return filled(targets.open())
 
 
 def made(path: Path | None) -> EmbeddedGraph:
     if path is None:
-        graph = EmbeddedGraph(grafeo.GrafeoDB(), Path("memory"), None)
-    else:
-        graph = EmbeddedGraph.open(path, None)
+        return filled(EmbeddedGraph(grafeo.GrafeoDB(), Path("memory"), None))
+    return filled(EmbeddedGraph.open(path, None))
+
+
+def filled[G: Target](graph: G) -> G:
     graph.prepare([THING, PART, OTHER])
     mark, name = f"`{LABEL.replace('`', '``')}`", f"`{NAME.replace('`', '``')}`"
     foreign = f"CREATE (a:{mark} {{id: 1000, {name}: 'x', w: 1, z: duration('P1DT2H')}})"
@@ -82,8 +95,7 @@ def made(path: Path | None) -> EmbeddedGraph:
     return graph
 
 
-def now(graph: EmbeddedGraph) -> Dump:
-    return dump_open(graph._graph)
+now = contents
 
 
 def _edge(n: int, end: int) -> RelationshipKey:
@@ -98,9 +110,9 @@ def require_same(one: Dump, other: Dump) -> None:
 # -- what a run wrote after a step ----------------------------------------------------------------
 
 
-def test_what_later_steps_wrote_is_removed_and_the_graph_is_as_it_was(tmp_path: Path) -> None:
+def test_what_later_steps_wrote_is_removed_and_the_graph_is_as_it_was(targets: Targets) -> None:
     """Compared as a whole with a graph that was taken at each step."""
-    graph = EmbeddedGraph.open(tmp_path / "g.grafeo", None)
+    graph = targets.open()
     graph.prepare([THING])
     graph.query("CREATE (a:Foreign {id: 1})-[:OWN]->(b:Foreign {id: 2, _run: 'r0', _step: 99})")
     taken = [now(graph)]
@@ -117,10 +129,9 @@ def test_what_later_steps_wrote_is_removed_and_the_graph_is_as_it_was(tmp_path: 
         assert graph.delete_after(RUN, step) == counts
         assert graph.count_after(RUN, step) == (0, 0)
         require_same(now(graph), taken[step])
-    graph.close()
 
 
-def test_after_a_removal_no_id_of_a_removed_node_is_used(graph: EmbeddedGraph) -> None:
+def test_after_a_removal_no_id_of_a_removed_node_is_used(graph: Target) -> None:
     """The next relationship finds no end, or the node that was made anew."""
     graph.delete_after(RUN, 0)
     chain = RelationshipBatch(NEXT, [(1, 2, "x", 1)], RUN, 1)
@@ -131,7 +142,7 @@ def test_after_a_removal_no_id_of_a_removed_node_is_used(graph: EmbeddedGraph) -
     assert graph.write_relationships(chain, False).orphans == (0,)
 
 
-def test_steps_of_which_nothing_is_known_count_as_the_first(graph: EmbeddedGraph) -> None:
+def test_steps_of_which_nothing_is_known_count_as_the_first(graph: Target) -> None:
     """What an older version wrote has no step: it goes with the whole run only."""
     graph.query(f"CREATE (:Old {{_run: '{RUN}'}})-[:T {{_run: '{RUN}'}}]->(:Foreign)")
     graph.delete_after(RUN, 1)
@@ -141,7 +152,7 @@ def test_steps_of_which_nothing_is_known_count_as_the_first(graph: EmbeddedGraph
 
 
 def test_a_run_s_nodes_and_relationships_are_counted_and_removed_by_rule(
-    graph: EmbeddedGraph,
+    graph: Target,
 ) -> None:
     """Rules that share a label or a type do not touch each other's."""
     counted = [graph.count_of_run(shape, RUN) for shape in (THING, PART, OTHER, OF, NEXT)]
@@ -157,7 +168,7 @@ def test_a_run_s_nodes_and_relationships_are_counted_and_removed_by_rule(
 # -- what a step wrote ----------------------------------------------------------------------------
 
 
-def test_the_keys_of_some_steps_are_told(graph: EmbeddedGraph) -> None:
+def test_the_keys_of_some_steps_are_told(graph: Target) -> None:
     """With their step, of one rule only, and of no other run."""
     found = graph.node_keys(THING, RUN, [3, 1])
     assert sorted(found) == [(1, (n,)) for n in range(6)] + [(3, (n,)) for n in range(12, 18)]
@@ -186,7 +197,7 @@ VALUES = {
 }
 
 
-def test_images_put_a_changed_graph_back_as_it_was(graph: EmbeddedGraph) -> None:
+def test_images_put_a_changed_graph_back_as_it_was(graph: Target) -> None:
     """Changed, removed and added ones, labels and values; of two images the last counts."""
     rich = NodeImage((LABEL, "`Extra`"), VALUES | {"_run": RUN, "_step": 3, "_fp": 1})
     graph.put_nodes(THING, [((500,), rich)])
@@ -227,7 +238,7 @@ def test_images_put_a_changed_graph_back_as_it_was(graph: EmbeddedGraph) -> None
     require_same(now(graph), before)
 
 
-def test_of_several_images_of_a_key_the_last_counts(graph: EmbeddedGraph) -> None:
+def test_of_several_images_of_a_key_the_last_counts(graph: Target) -> None:
     """A row that was overwritten twice is put back to what it was first: that comes last."""
     for key, last in ((700, {"w": 2}), (701, {"w": 3}), (700, {"w": 4})):
         rows = [{"id": key, "_run": RUN} | more for more in ({"w": 1, "x": 1}, last)]
@@ -241,7 +252,7 @@ def test_of_several_images_of_a_key_the_last_counts(graph: EmbeddedGraph) -> Non
         assert graph.count_relationships(OF) == 2 * PARTS
 
 
-def test_a_relationship_image_without_its_end_is_left_out(graph: EmbeddedGraph) -> None:
+def test_a_relationship_image_without_its_end_is_left_out(graph: Target) -> None:
     """There is nothing to hang it on."""
     before = now(graph)
     image = RelationshipImage({"key": 1, "_run": RUN})
@@ -249,7 +260,7 @@ def test_a_relationship_image_without_its_end_is_left_out(graph: EmbeddedGraph) 
     require_same(now(graph), before)
 
 
-def test_putting_a_changed_node_back_keeps_its_relationships(graph: EmbeddedGraph) -> None:
+def test_putting_a_changed_node_back_keeps_its_relationships(graph: Target) -> None:
     """Also those that somebody else has made."""
     graph.query("CREATE (:Foreign {id: 1})")
     graph.query(
@@ -264,7 +275,7 @@ def test_putting_a_changed_node_back_keeps_its_relationships(graph: EmbeddedGrap
     require_same(now(graph), before)
 
 
-def test_what_no_run_wrote_is_neither_removed_nor_replaced(graph: EmbeddedGraph) -> None:
+def test_what_no_run_wrote_is_neither_removed_nor_replaced(graph: Target) -> None:
     """A node of somebody else has the key: removing leaves it, making another is an error."""
     before = now(graph)
     graph.put_nodes(THING, [((1000,), None)])
@@ -278,7 +289,7 @@ def test_what_no_run_wrote_is_neither_removed_nor_replaced(graph: EmbeddedGraph)
 
 
 def test_values_that_cannot_be_read_and_written_alike_survive_being_put_back(
-    graph: EmbeddedGraph,
+    graph: Target,
 ) -> None:
     """A duration is read as a map: what did not change is not written again."""
     before = now(graph)
@@ -290,7 +301,7 @@ def test_values_that_cannot_be_read_and_written_alike_survive_being_put_back(
     assert row["same"]
 
 
-def test_only_what_the_named_run_wrote_is_put_where_a_run_is_named(graph: EmbeddedGraph) -> None:
+def test_only_what_the_named_run_wrote_is_put_where_a_run_is_named(graph: Target) -> None:
     """Another run may have written the same relationship between the same nodes."""
     key = ((1,), (2,), ())
     graph.write_relationships(RelationshipBatch(NEXT, [(1, 2, "two", 1)], "r2", 1), False)
@@ -311,7 +322,7 @@ def test_only_what_the_named_run_wrote_is_put_where_a_run_is_named(graph: Embedd
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_a_scan_gives_everything_of_a_shape_once(graph: EmbeddedGraph, rows: int) -> None:
+def test_a_scan_gives_everything_of_a_shape_once(graph: Target, rows: int) -> None:
     """In lists of about so many, nothing of other rules and nothing that no run wrote."""
     lists = list(graph.scan_nodes(THING, (NAME, "w", "absent"), rows))
     expected = [((n,), (f"t{n}", n if n % 3 else None, None)) for n in range(THINGS)]
@@ -327,7 +338,7 @@ def test_a_scan_gives_everything_of_a_shape_once(graph: EmbeddedGraph, rows: int
 
 @pytest.mark.parametrize("at_once", [0, 1000])
 def test_doubled_keys_and_relationships_are_counted_in_graphs_of_any_size(
-    graph: EmbeddedGraph, at_once: int, monkeypatch: pytest.MonkeyPatch
+    graph: Target, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small graph is grouped at once, a large one looked up in parts: the same figures."""
     monkeypatch.setattr(embedded_read, "AT_ONCE", at_once)
@@ -341,16 +352,14 @@ def test_doubled_keys_and_relationships_are_counted_in_graphs_of_any_size(
     assert counted() == [0, 0, 0, 0, 0, PARTS]
     graph.unprepare([s for s in graph.statements([THING, PART, OTHER]) if "UNIQUE" in s])
     for number in (1, 1, 2, 7):
-        graph.query_with(
-            "CREATE (n:Part) SET n = $p", {"p": {"id": number, "no": number, "_of": "Other"}}
-        )
+        graph.query(f"CREATE (:Part {{id: {number}, no: {number}, `_of`: 'Other'}})")
     graph.write_relationships(
         RelationshipBatch(NEXT, [(n, n + 1, "twice", n) for n in (1, 1, 4)], RUN, 9), False
     )
     assert counted() == [0, 0, 2, 0, 3, PARTS]
 
 
-def test_nodes_are_found_by_their_fingerprints(graph: EmbeddedGraph) -> None:
+def test_nodes_are_found_by_their_fingerprints(graph: Target) -> None:
     """Those of the rule only, and no more than wanted."""
     marks = [3, 4, 5, 5, 10_000]
     assert graph.present_fingerprints(THING, marks) == {3, 4, 5}
@@ -360,14 +369,16 @@ def test_nodes_are_found_by_their_fingerprints(graph: EmbeddedGraph) -> None:
     assert len(graph.read_marked(PART, list(range(PARTS)), 13)) == 13
 
 
-def test_properties_are_set_and_removed_by_key(graph: EmbeddedGraph) -> None:
+def test_properties_are_set_and_removed_by_key(graph: Target) -> None:
     """It tells how many there were; others stay as they are."""
     before = now(graph)
     names = (NAME, "new `p`")
     rows = [((n,), (None, Decimal(n))) for n in (1, 2, 99, 1000)]
     for _ in range(2):
         assert graph.update_nodes(THING, names, rows) == 2
-    found = graph.read_nodes(THING, [(1,), (3,)])
+    thing = replace(THING, properties=(*THING.properties, "new `p`"))
+    following = replace(NEXT, properties=(*NEXT.properties, "new `p`"))
+    found = graph.read_nodes(thing, [(1,), (3,)])
     assert found[0] is not None
     assert found[1] is not None
     assert (found[0].get(NAME), found[0]["new `p`"], found[0]["w"]) == (None, Decimal(1), 1)
@@ -375,7 +386,7 @@ def test_properties_are_set_and_removed_by_key(graph: EmbeddedGraph) -> None:
     keys = [((1,), (2,), ()), ((5,), (6,), ()), ((6,), (5,), ()), ((1000,), (1001,), ())]
     for _ in range(2):
         assert graph.update_relationships(NEXT, names, [(key, (None, 5)) for key in keys]) == 2
-    [[edge], [other]] = graph.read_relationships(NEXT, [keys[0], ((2,), (3,), ())])
+    [[edge], [other]] = graph.read_relationships(following, [keys[0], ((2,), (3,), ())])
     assert (edge.get(NAME), edge["new `p`"], other[NAME]) == (None, 5, "n2")
     back = [((n,), (f"t{n}", None)) for n in (1, 2)]
     graph.update_nodes(THING, names, back)
@@ -384,7 +395,7 @@ def test_properties_are_set_and_removed_by_key(graph: EmbeddedGraph) -> None:
     require_same(now(graph), before)
 
 
-def test_a_renamed_or_removed_property_is_so_everywhere_and_found_by(graph: EmbeddedGraph) -> None:
+def test_a_renamed_or_removed_property_is_so_everywhere_and_found_by(graph: Target) -> None:
     """Indexes follow: a node is found by its key under the new name, and not under the old."""
     before = now(graph)
     assert graph.rename_property(THING, "w", "_width") == len([n for n in range(THINGS) if n % 3])
@@ -408,7 +419,7 @@ def test_a_renamed_or_removed_property_is_so_everywhere_and_found_by(graph: Embe
     assert (graph.count_present(THING, NAME), graph.count_of_run(NEXT, RUN)) == (1, THINGS - 1)
 
 
-def test_a_label_that_is_added_or_removed_is_found_by(graph: EmbeddedGraph) -> None:
+def test_a_label_that_is_added_or_removed_is_found_by(graph: Target) -> None:
     """Label scans, keys under the label, and uniqueness follow."""
     before = now(graph)
     new = "N`ew [/x]"
@@ -430,16 +441,16 @@ def test_a_label_that_is_added_or_removed_is_found_by(graph: EmbeddedGraph) -> N
     require_same(now(graph), before)
 
 
-def test_a_label_that_breaks_a_constraint_is_refused_with_a_reason(graph: EmbeddedGraph) -> None:
+def test_a_label_that_breaks_a_constraint_is_refused_with_a_reason(graph: Target) -> None:
     """No traceback, and the graph still works."""
-    graph.query("CREATE CONSTRAINT own FOR (n:Once) ON (n.w) UNIQUE")
-    graph.query_with("CREATE (:Once {w: $w})", {"w": 3.0})
+    database(graph).execute("CREATE CONSTRAINT own FOR (n:Once) ON (n.w) UNIQUE")
+    graph.query("CREATE (:Once {w: 3.0})")
     with pytest.raises(GeodeTuiError, match="refused"):
         graph.add_label(PART, "Once")
     assert graph.count_nodes(PART) == PARTS
 
 
-def test_a_renamed_type_keeps_ends_and_properties(graph: EmbeddedGraph) -> None:
+def test_a_renamed_type_keeps_ends_and_properties(graph: Target) -> None:
     """Of its own shape only: another rule's relationships of the type stay."""
     before = now(graph)
     new = "N`EW [/b]"
@@ -467,7 +478,7 @@ def _put_edge(n: int, end: int) -> RelationshipImage:
     return RelationshipImage({"key": _edge(n, end)[2][0], "x": 1, "y": 2, "_run": RUN})
 
 
-CHANGES: dict[str, Callable[[EmbeddedGraph], Any]] = {
+CHANGES: dict[str, Callable[[Any], Any]] = {
     "delete_after": lambda graph: graph.delete_after(RUN, 3),
     "delete_nodes": lambda graph: graph.delete_nodes(THING, RUN),
     "put_nodes": lambda graph: graph.put_nodes(

@@ -251,13 +251,16 @@ async def _serve(pipe: _Pipe) -> None:
     outfit: _Outfit = pipe.hear()
     credentials.learn(outfit.passwords)
     entities = {entity.id: entity for entity in outfit.entities}
-    target = outfit.target.open()
-    worker = LocalWorker(outfit.plan, target, outfit.uid)
+    target: Target | None = None
+    worker: LocalWorker | None = None
     try:
         while True:
             order: _Order = await asyncio.to_thread(pipe.hear)
             entity = entities[order.entity]
             try:
+                if target is None or worker is None:  # what a server refuses is told, not died of
+                    target = await asyncio.to_thread(outfit.target.open)
+                    worker = LocalWorker(outfit.plan, target, outfit.uid)
                 result = await worker.move(entity, order.chunk, pipe, order.left, pipe.doing)
                 pipe.say(_Ended(result))
             except (GeodeTuiError, DeadLimitReached) as error:
@@ -267,5 +270,7 @@ async def _serve(pipe: _Pipe) -> None:
             except Exception as error:
                 pipe.say(_Ended(None, RuntimeError(f"{type(error).__name__}: {error}")))
     finally:
-        await worker.close()
-        await asyncio.to_thread(target.close)
+        if worker is not None:
+            await worker.close()
+        if target is not None:
+            await asyncio.to_thread(target.close)

@@ -138,7 +138,7 @@ class Changing(Reading):
                 fields = ", ".join(f"{named(name)}: row.p{n}" for n, name in enumerate(names))
                 open_.on_rows(f"CREATE (n:{listed} {{{fields}}})", rows)
 
-        self._statements.change(work)
+        self._statements.change(work, "what is put back")
 
     def put_relationships(
         self,
@@ -198,7 +198,7 @@ class Changing(Reading):
                     rows,
                 )
 
-        self._statements.change(work)
+        self._statements.change(work, "what is put back")
 
     # -- from one mapping to the next -------------------------------------------------------------
 

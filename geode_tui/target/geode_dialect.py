@@ -8,17 +8,19 @@ Whatever the server does with them, they are looked for and removed afterwards.
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geode_tui.errors import BusyError, GeodeTuiError, UsageError
+from geode_tui.errors import BusyError, GeodeTuiError, PermissionRefusedError, UsageError
 from geode_tui.target.geode_session import Answer, Session, StatementError
 
 SCRATCH = "_GeodeTuiProbe"
 """The label of the nodes that are made to try something."""
 _LINK = "_GEODE_TUI_PROBE"
+_OLD_SECONDS = 3_600
 
 # The ways to go through a list of rows that is a parameter; `each` is a statement for each row.
 UNWIND, FOR, EACH = "UNWIND", "FOR", "each row"
@@ -102,6 +104,7 @@ def _works(works: bool) -> str:
 async def probe_reading(session: Session) -> Dialect:
     """What can be found out without writing: for a role or a target that only reads."""
     asked = _Asked(session)
+    await asked.must("RETURN 1 AS x", {})
     parameters = await asked.gives("RETURN $x AS x", {"x": "a 'b'"}, ["a 'b'"])
     if not parameters:
         raise UsageError(
@@ -117,7 +120,7 @@ async def probe_reading(session: Session) -> Dialect:
             break
     distinct = await asked.gives("UNWIND [1, 1, 2] AS x RETURN count(DISTINCT x) AS c", {}, [2])
     temporal = await asked.works("RETURN datetime($x) AS x", {"x": "2024-02-29T13:14:15.123456Z"})
-    show = await asked.works("SHOW INDEXES", {})
+    show = await asked.may("SHOW INDEXES", {})
     index, unique = next(iter(INDEXES)), next(iter(UNIQUES))  # what would be tried first
     return Dialect(
         True,
@@ -134,21 +137,54 @@ async def probe_reading(session: Session) -> Dialect:
     )
 
 
-async def probe(session: Session) -> Dialect:
-    """All of it, with scratch nodes that are gone afterwards. Raises GeodeTuiError."""
+async def probe(session: Session, mark: str) -> Dialect:
+    """All of it, with scratch nodes that are gone afterwards. Raises GeodeTuiError.
+
+    They are known by the mark, see `new_mark`; where the connection breaks, `clean_up` removes them.
+    """
     read = await probe_reading(session)
     asked = _Asked(session)
-    scratch = _Scratch(asked, f"{uuid.uuid4().hex[:12]}")
+    scratch = _Scratch(asked, mark)
     try:
+        await scratch.sweep()
         return await _probe_writing(read, asked, scratch)
     finally:
         await scratch.clear()
 
 
+def new_mark() -> str:
+    """What tells the scratch nodes of one probe from those of others."""
+    return uuid.uuid4().hex[:12]
+
+
+async def clean_up(session: Session, mark: str) -> None:
+    """Remove all that a probe made whose connection broke, over another one."""
+    asked = _Asked(session)
+    scratch = _Scratch(asked, mark)
+    for label in (SCRATCH, *(_label(mark, number) for number in range(len(UNIQUES)))):
+        await scratch.clear(label)
+    for number in range(max(len(INDEXES), len(UNIQUES))):
+        for letter in "iu":
+            await _drop(asked, _name(mark, number, letter))
+
+
+def _label(mark: str, number: int) -> str:
+    return f"{SCRATCH}_{mark}_{number}"
+
+
+def _name(mark: str, number: int, letter: str) -> str:
+    return f"{SCRATCH}_{mark}_{number}_{letter}"
+
+
+async def _drop(asked: _Asked, name: str) -> None:
+    for kind in ("CONSTRAINT", "INDEX"):
+        await asked.may(f"DROP {kind} {name}", {})
+
+
 async def _probe_writing(read: Dialect, asked: _Asked, scratch: _Scratch) -> Dialect:
     label, mark = SCRATCH, scratch.mark
-    create = f"CREATE (n:{label} {{probe: $p, key: 1}})"
-    await asked.must(create, {"p": mark})
+    create = f"CREATE (n:{label} {{probe: $p, key: 1, at: $at}})"
+    await asked.must(create, {"p": mark, "at": int(time.time())})
     rollback = await scratch.undone(f"CREATE (n:{label} {{probe: $p, key: 2}})", 1)
     rollback_set = await scratch.undone(
         f"MATCH (n:{label} {{probe: $p}}) SET n.key = 2", 1, "n.key = 1"
@@ -230,14 +266,13 @@ async def _first_spelling(
 ) -> str:
     """The first spelling that the server understands and that does what it says."""
     for number, (spelling, statement) in enumerate(spellings.items()):
-        name = f"{SCRATCH}_{scratch.mark}_{number}_{'u' if holds else 'i'}"
-        label = f"{SCRATCH}_{scratch.mark}_{number}"
+        name = _name(scratch.mark, number, "u" if holds else "i")
+        label = _label(scratch.mark, number)
         text = statement.format(name=name, label=label, fields="key", node_fields="n.key")
-        if not await asked.works(text, {}):
+        if not await asked.may(text, {}):
             continue
         kept = holds is None or await holds(asked, scratch, label)
-        for kind in ("CONSTRAINT", "INDEX"):
-            await asked.works(f"DROP {kind} {name}", {})
+        await _drop(asked, name)
         if kept:
             return spelling
     return ""
@@ -249,6 +284,11 @@ class _Scratch:
     def __init__(self, asked: _Asked, mark: str) -> None:
         self._asked = asked
         self.mark = mark
+
+    async def sweep(self) -> None:
+        """Remove what probes left an hour ago or earlier that were killed."""
+        given = {"old": int(time.time()) - _OLD_SECONDS}
+        await self._asked.works(f"MATCH (n:{SCRATCH}) WHERE n.at < $old DETACH DELETE n", given)
 
     async def count(self, where: str = "") -> int:
         condition = f" WHERE {where}" if where else ""
@@ -306,6 +346,12 @@ class _Asked:
                     raise error.told(text) from error
                 if not error.is_conflict or attempt == 4:
                     return False
+        return False
+
+    async def may(self, text: str, parameters: Mapping[str, Any]) -> bool:
+        """The same of what a role may lack the right for, and it can do without."""
+        with contextlib.suppress(PermissionRefusedError):
+            return await self.works(text, parameters)
         return False
 
     async def gives(self, text: str, parameters: Mapping[str, Any], column: Sequence[Any]) -> bool:

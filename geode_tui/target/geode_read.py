@@ -327,9 +327,9 @@ class Reading:
         collected: list[tuple[Any, ...]] = []
         for page in self._statements.stream(text, given):
             collected += page
-            if len(collected) >= rows:
-                yield collected
-                collected = []
+            while len(collected) >= rows:
+                yield collected[:rows]
+                collected = collected[rows:]
         if collected:
             yield collected
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else it writes over the screen, from C
 
 import grpc
 from geode_client import transport as driver
@@ -54,7 +58,28 @@ _CONFLICT = ("40001", "40P01", "40502")
 _LOGIN = ("28000", "28P01", "08P01")
 _TOO_LARGE = ("RESOURCE_EXHAUSTED", "Message too large", "larger than max")
 
-logging.getLogger("quic").setLevel(logging.CRITICAL)
+_NOTHING_MORE = ("00", "01", "02")
+"""Classes of codes that are no errors: success, a warning, no data."""
+_QUIC_CLOSES = 0.7
+"""Seconds that it takes to give up a QUIC connection which nobody answered."""
+_FINISH_SECONDS = 1.0
+
+_overheard: ContextVar[list[str] | None] = ContextVar("overheard", default=None)
+
+
+class _Overhear(logging.Filter):
+    """Keeps why a QUIC handshake failed, which only the log tells; nothing is printed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        heard = _overheard.get()
+        if heard is not None:
+            reason = record.getMessage().partition("reason: ")[2].partition(", frame_type: ")[0]
+            heard += [reason] if reason else []
+        return False
+
+
+logging.getLogger("quic").setLevel(logging.WARNING)
+logging.getLogger("quic").addFilter(_Overhear())
 
 
 class StatementError(Exception):
@@ -113,6 +138,8 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
     certificate, and send the password: this one refuses.
     """
 
+    _streams_end = True
+
     async def connect(self) -> None:
         """Open the channel; nothing is sent before the login."""
         config = self.config
@@ -167,9 +194,19 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
             raise driver.TransportError("the stream ended before the last page")
         return _Executed(message)
 
-    def drop_stream(self) -> None:
-        """Let the answer go that was not read to its end."""
-        self._exec_stream.cancel()
+    async def finish(self) -> None:
+        """Wait for the end of an answer whose last page was read: to break off looks like a no.
+
+        A server that leaves the stream open is waited for once.
+        """
+        try:
+            if self._streams_end:
+                async with asyncio.timeout(_FINISH_SECONDS):
+                    await self._exec_stream.read()
+        except TimeoutError:
+            self._streams_end = False
+        finally:
+            self._exec_stream.cancel()
 
 
 class QuicTransport(driver.QuicTransport):  # type: ignore[misc]  # the driver has no types
@@ -210,8 +247,10 @@ class Session:
     async def open(self) -> None:
         """Connect and log in. Raises UnreachableError, ConnectError, LostError."""
         address = self._address
+        heard: list[str] = []
+        _overheard.set(heard)
         try:
-            async with asyncio.timeout(address.connect_seconds):
+            async with asyncio.timeout(self._patience):
                 await self._transport.connect()
                 answer = await self._transport.hello(self._hello())
         except TimeoutError as error:
@@ -219,14 +258,22 @@ class Session:
             why = f"no answer within {address.connect_seconds:g} s"
             raise UnreachableError(f"cannot connect to {address.place}", why, _NEXT) from error
         except Exception as error:
+            heard += _closed_because(self._transport)
             await self.close()
-            raise _connect_error(address, error) from error
+            raise _connect_error(address, error, heard) from error
         if not answer.success:
             await self.close()
             why = answer.error_message or "the server gives no reason"
-            raise ConnectError(
-                f"Geode at {address.place} refuses the login", why, "check user and password"
-            )
+            next_step = "check user and password, the graph, and what the user may do"
+            raise ConnectError(f"Geode at {address.place} refuses the login", why, next_step)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait for a connection, so that it is given up in the time that is given."""
+        seconds = self._address.connect_seconds
+        if self._address.scheme == "grpc":
+            return seconds
+        return max(seconds - _QUIC_CLOSES, seconds / 2)
 
     def _hello(self) -> HelloRequest:
         address = self._address
@@ -286,6 +333,8 @@ class Session:
             payload = message.WhichOneof("payload")
             if payload == "error":
                 self.used = time.monotonic()
+                if _is_no_error(message.error):
+                    return
                 raise StatementError(message.error.code, message.error.message)
             if payload == "schema":
                 columns = tuple(column.name for column in message.schema.columns)
@@ -294,6 +343,9 @@ class Session:
                 final = message.page.final
                 yield columns or (), decode_page(message.page)
                 if final:
+                    if isinstance(transport, GrpcTransport):
+                        async with self._deadline():
+                            await transport.finish()
                     self.used = time.monotonic()
                     return
             if pulled:
@@ -394,6 +446,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._closed = False
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_log_quietly)  # what matters is raised
         self._thread = threading.Thread(target=self._loop.run_forever, name="geode", daemon=True)
         self._thread.start()
 
@@ -506,6 +559,11 @@ class Sessions:
             self._give_back(session)
 
 
+def _log_quietly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the driver leaves behind when a connection fails must not go over the screen."""
+    logging.getLogger(__name__).debug("%s", context.get("message"))
+
+
 async def _next(pages: AsyncIterator[list[tuple[Any, ...]]]) -> list[tuple[Any, ...]] | None:
     return await anext(pages, None)
 
@@ -522,6 +580,11 @@ def again[T](
                 raise
         pause(0.02 * 2**attempt)
     return work()
+
+
+def _is_no_error(error: Any) -> bool:
+    """Whether it only says that there are no rows; the driver takes it so, too."""
+    return error.code.startswith(_NOTHING_MORE) or "no active result set" in error.message.lower()
 
 
 def _config(address: Address) -> driver.TransportConfig:
@@ -541,14 +604,32 @@ def _config(address: Address) -> driver.TransportConfig:
     )
 
 
-def _connect_error(address: Address, error: Exception) -> GeodeTuiError:
-    text = _short(error)
-    what = f"cannot connect to {address.place}"
-    lower = text.lower()
-    if any(sign in lower for sign in ("certificate", "ssl", "tls", "handshake", "verify")):
+def _connect_error(address: Address, error: Exception, heard: Sequence[str]) -> GeodeTuiError:
+    text = "; ".join(heard) or _short(error)
+    what, lower = f"cannot connect to {address.place}", text.lower()
+    if "wrong_version_number" in lower or "wrong version number" in lower:
+        why = f"the port does not speak TLS ({text})"
+        return ConnectError(what, why, "check the port; tls=0 is for a server without TLS")
+    if any(sign in lower for sign in _OF_OTHERS):
+        why = f"what answers there is no Geode, or one of another version ({text})"
+        return ConnectError(what, why, "check host and port")
+    if not address.tls:
+        return UnreachableError(what, text, f"{_NEXT}; with TLS, leave tls=0 out")
+    if any(sign in lower for sign in _OF_CERTIFICATES):
         next_step = "name the server's CA with ca=FILE, or the name in its certificate with "
         return ConnectError(what, text, f"{next_step}server_name=NAME")
     return UnreachableError(what, text, _NEXT)
+
+
+_OF_CERTIFICATES = ("certificate", "ssl", "tls", "handshake", "verif", "match either")
+_OF_OTHERS = ("parsing http/2", "alpn", "unimplemented", "error parsing message")
+
+
+def _closed_because(transport: Any) -> list[str]:
+    """The reason that the other side of a QUIC connection gave for closing it."""
+    quic = getattr(getattr(transport, "_protocol", None), "_quic", None)
+    reason = getattr(getattr(quic, "_close_event", None), "reason_phrase", "")
+    return [reason] if reason else []
 
 
 def _short(error: BaseException) -> str:
@@ -558,4 +639,6 @@ def _short(error: BaseException) -> str:
     for line in str(error).splitlines():
         if "details =" in line:
             return line.partition("=")[2].strip().strip('"')
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = str(error).partition("Failed to establish QUIC connection: ")
+    text = text[2].strip() or text[0].strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -15,9 +15,16 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from geode_tui.errors import GeodeTuiError
+from geode_tui.errors import GeodeTuiError, LostError
 from geode_tui.mapping.model import OF, RUN
-from geode_tui.target.geode_dialect import EACH, Dialect, probe, probe_reading
+from geode_tui.target.geode_dialect import (
+    EACH,
+    Dialect,
+    clean_up,
+    new_mark,
+    probe,
+    probe_reading,
+)
 from geode_tui.target.geode_names import clean
 from geode_tui.target.geode_session import (
     Answer,
@@ -50,8 +57,16 @@ class Statements:
     @classmethod
     def probed(cls, sessions: Sessions, *, writing: bool) -> Statements:
         """Find out what the server understands. Raises ConnectError, GeodeTuiError."""
-        with _told("the probe"), sessions.lent() as session:
-            return cls(sessions, sessions.wait((probe if writing else probe_reading)(session)))
+        mark = new_mark()
+        try:
+            with _told("the probe"), sessions.lent() as session:
+                work = probe(session, mark) if writing else probe_reading(session)
+                return cls(sessions, sessions.wait(work))
+        except LostError as error:
+            if writing:
+                with contextlib.suppress(Exception), sessions.lent() as session:
+                    sessions.wait(clean_up(session, mark))
+            raise LostError(error.what, error.why, "try again") from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -119,14 +134,17 @@ class Statements:
         given = {name: to_wire(value) for name, value in (parameters or {}).items()}
         return self._sessions.streamed(text, given)
 
-    def change[T](self, work: Callable[[Transaction], T]) -> T:
-        """Do some work in one transaction; again where another one was in the way."""
+    def change[T](self, work: Callable[[Transaction], T], doing: str = "a change") -> T:
+        """Do some work in one transaction; again where another one was in the way.
+
+        `doing` says what was done, where the server refuses it.
+        """
 
         def once() -> T:
             with self.transaction() as open_:
                 return work(open_)
 
-        with _told("a change"):
+        with _told(doing):
             return again(once)
 
 

@@ -13,7 +13,7 @@ Kind = Literal[
     "slow",  # carried out `seconds` later
     "drop_before",  # the connection breaks, nothing was carried out
     "drop_after",  # carried out, then the connection breaks without a reply
-    "refuse",  # success=False for hello, begin, commit and rollback; a commit writes nothing
+    "refuse",  # success=False for hello, commit, rollback and ping; a commit writes nothing
     "error",  # an error with `code` and `message`, nothing was carried out
     "heartbeat",  # between the schema and the first page
     "oversize",  # one page of more than 4 MiB
@@ -25,7 +25,7 @@ Kind = Literal[
     "truncated",  # half of the rows in one final page
 ]
 _REMEMBERED = 1_000
-Message = Literal["hello", "execute", "begin", "commit", "rollback", "ping", "pull"]
+Message = Literal["hello", "execute", "begin", "commit", "rollback", "ping"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -30,6 +31,7 @@ from tests.geode_loopback.service import Dropped, Service, error_response
 
 _numbers = itertools.count(1)
 _THREADS = 64
+_WATCH_SECONDS = 0.5
 _CERTIFICATE_REQUIRED = 0x100 + 116  # the alert of TLS as an error of QUIC
 
 
@@ -76,6 +78,19 @@ class GeodeProtocol(QuicConnectionProtocol):
             self._task.cancel()
             with contextlib.suppress(RuntimeError):  # the server stops: it ends all sessions
                 self._threads.submit(self._service.disconnected, self.key)
+
+    def is_gone(self, bound: set[int]) -> bool:
+        """Whether the client's own port is not bound by anybody any more."""
+        paths = self._quic._network_paths
+        return bool(paths) and paths[0].addr[1] not in bound
+
+    def lose(self) -> None:
+        """The client died without a word: end its sessions and the connection."""
+        self.closed.set()
+        self._ended(self)
+        self._task.cancel()
+        self._threads.submit(self._service.disconnected, self.key)
+        self.close()
 
     def _whole_messages(self) -> Iterator[bytes]:
         while len(self._received) >= 4:
@@ -169,9 +184,18 @@ class QuicListener:
         self._server = await serve(
             host, port, configuration=self._configuration, create_protocol=self._protocol
         )
+        self._watch = asyncio.create_task(self._watch_clients())
         transport = self._server._transport
         assert transport
         return int(transport.get_extra_info("sockname")[1])
+
+    async def _watch_clients(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            bound = await asyncio.to_thread(_bound_ports)
+            for connection in list(self._connections):
+                if bound and connection.is_gone(bound):
+                    connection.lose()
 
     def _protocol(self, quic: QuicConnection, stream_handler: Any = None) -> GeodeProtocol:
         if self._demand:
@@ -189,6 +213,20 @@ class QuicListener:
         if self._server:
             self._server.close()
         self._threads.shutdown(wait=False)
+
+
+def _bound_ports() -> set[int]:
+    """The UDP ports that somebody on this machine has bound; empty where that cannot be read.
+
+    A client that was killed says no goodbye over UDP, and its open transaction would stand in
+    the way of others until the idle timeout.
+    """
+    found = set()
+    for table in (Path("/proc/net/udp"), Path("/proc/net/udp6")):
+        if table.exists():
+            lines = table.read_text().splitlines()[1:]
+            found |= {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+    return found
 
 
 def _demand_certificate(quic: QuicConnection) -> None:

@@ -85,7 +85,7 @@ class GrpcServicer(geode_pb2_grpc.GeodeServiceServicer):  # type: ignore[misc]
 
 
 class GrpcServer:
-    """A gRPC server on two inner ports: with TLS, and in plain text."""
+    """A gRPC server on two ports: with TLS, and in plain text."""
 
     def __init__(
         self,
@@ -94,8 +94,10 @@ class GrpcServer:
         drop: Callable[[str], None],
         request_limit: int,
         demand_client_certificate: bool,
+        tls_port: int = 0,
+        plain_port: int = 0,
     ) -> None:
-        """`request_limit` in bytes, -1 for none."""
+        """`request_limit` in bytes, -1 for none; ports of 0 are chosen."""
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
             options=[
@@ -111,8 +113,8 @@ class GrpcServer:
             root_certificates=certificates.ca.read_bytes() if demand_client_certificate else None,
             require_client_auth=demand_client_certificate,
         )
-        self.tls_port = self._server.add_secure_port("127.0.0.1:0", credentials)
-        self.plain_port = self._server.add_insecure_port("127.0.0.1:0")
+        self.tls_port = self._server.add_secure_port(f"127.0.0.1:{tls_port}", credentials)
+        self.plain_port = self._server.add_insecure_port(f"127.0.0.1:{plain_port}")
         self._server.start()
 
     def stop(self) -> None:

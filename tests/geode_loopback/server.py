@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from geode_client.proto.geode_pb2 import HelloRequest
+
 from tests.geode_loopback.certificates import make_certificates
 from tests.geode_loopback.dialect import Dialect
 from tests.geode_loopback.faults import Fault, Faults
@@ -90,6 +92,7 @@ class Loopback:
             self._drop,
             self._request_limit,
             self._client_certificate,
+            *((self._ports["grpc"], self._ports["plain"]) if self.service.sink else ()),
         )
         self._in_loop(self._listen())
 
@@ -97,8 +100,11 @@ class Loopback:
         host = "127.0.0.1"
         ports = self._ports
         relay = self._relay
-        ports["grpc"] = await relay.listen(host, ports["grpc"], self._grpc.tls_port)
-        ports["plain"] = await relay.listen(host, ports["plain"], self._grpc.plain_port)
+        if self.service.sink:  # nothing to drop there, and every copy counts
+            ports["grpc"], ports["plain"] = self._grpc.tls_port, self._grpc.plain_port
+        else:
+            ports["grpc"] = await relay.listen(host, ports["grpc"], self._grpc.tls_port)
+            ports["plain"] = await relay.listen(host, ports["plain"], self._grpc.plain_port)
         self._quic = QuicListener(
             self.service, self.certificates, self._idle_timeout, self._client_certificate
         )
@@ -224,6 +230,11 @@ class Loopback:
     def statements(self) -> list[Statement]:
         """The last statements that were sent, the newest last (at most 20,000)."""
         return list(self.service.statements)
+
+    @property
+    def hellos(self) -> list[HelloRequest]:
+        """The last logins that were asked for, with what the client said of itself."""
+        return list(self.service.hellos)
 
     @property
     def dialect(self) -> Dialect:

@@ -128,7 +128,7 @@ class Service:
         self.delay = delay
         self.sink = sink
         self.statements: deque[Statement] = deque(maxlen=_REMEMBERED)
-        self.clients: deque[wire.HelloRequest] = deque(maxlen=_REMEMBERED)
+        self.hellos: deque[wire.HelloRequest] = deque(maxlen=_REMEMBERED)
         self._graph_file = graph_file
         self._graphs: dict[str, Graph] = {}
         self._sessions: dict[str, Session] = {}
@@ -176,7 +176,7 @@ class Service:
 
     def hello(self, request: wire.HelloRequest, connection: Wire) -> wire.HelloResponse:
         """Log in: a session, or success=False and why."""
-        self.clients.append(request)
+        self.hellos.append(request)
         met = self._before("hello", "", connection)
         user = self.users.get(request.username)
         refused = _met(met, "refuse", "error")
@@ -377,8 +377,6 @@ class Service:
                 connection.closed.wait(fault.seconds)
             elif fault.kind == "drop_before":
                 raise Dropped
-            elif fault.kind == "error" and message == "execute":
-                raise _Ordered(fault)
             elif fault.kind == "error" and message != "hello":
                 raise StatementError(fault.code, fault.message)
         return met
@@ -400,11 +398,6 @@ class Service:
         yield from answer
         if _met(met, "silence"):
             connection.closed.wait()
-
-
-class _Ordered(StatementError):
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.code, fault.message)
 
 
 def error_response(code: str, message: str) -> wire.ExecutionResponse:
@@ -476,11 +469,11 @@ def _make(database: Any, change: SchemaChange) -> None:
 def _doubled(database: Any, change: SchemaChange) -> bool:
     values = ", ".join(f"n.{name} AS v{at}" for at, name in enumerate(change.properties))
     present = " AND ".join(f"v{at} IS NOT NULL" for at in range(len(change.properties)))
-    found = database.execute(
+    found: list[dict[str, int]] = database.execute(
         f"MATCH (n:{change.label}) WITH {values}, count(n) AS many "
         f"WHERE many > 1 AND {present} RETURN count(*) AS doubled"
     )
-    return any(bool(row["doubled"]) for row in found)
+    return any(row["doubled"] > 0 for row in found)
 
 
 def _statement_error(error: Exception) -> StatementError:
@@ -517,7 +510,7 @@ def _open_transaction(session: Session) -> Any:
 def _has_map(value: wire.Value) -> bool:
     if value.WhichOneof("kind") == "list_val":
         return any(_has_map(item) for item in value.list_val.values)
-    return value.WhichOneof("kind") == "map_val"
+    return bool(value.WhichOneof("kind") == "map_val")
 
 
 def _met(met: list[Fault], *kinds: str) -> Fault | None:
