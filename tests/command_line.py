@@ -137,6 +137,11 @@ class Started:
                 return
         raise AssertionError(f"it never said {text!r}:\n{self._told}")
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -16,9 +16,8 @@ import pytest
 from geode_tui.target import open_target
 from geode_tui.target.embedded import EmbeddedGraph
 from geode_tui.target.geode_dsn import parse_address
-from geode_tui.target.geode_names import clean
 from geode_tui.target.model import Target
-from tests.geode_loopback import Loopback
+from tests.geode_loopback import Loopback, User
 from tests.graph_dump import Dump, dump_open
 
 EMBEDDED, GRPC, QUIC = "embedded", "grpc", "quic"
@@ -46,21 +45,17 @@ class Targets:
         """The server of the graphs, where they are in one."""
         return self._server
 
-    def place(self) -> str:
-        """Where a new graph is to be: a path, or a DSN with a password."""
+    def place(self, **parameters: Any) -> str:
+        """Where a new graph is to be: a path, or a DSN, with the password unless told otherwise."""
         name = f"g{next(_numbers)}"
         if self.kind == EMBEDDED:
             return str(self._folder / f"{name}.grafeo")
-        return self._server.dsn(self.kind, graph=name)
+        return self._server.dsn(self.kind, graph=name, **parameters)
 
     def open(self, place: str | None = None, **options: Any) -> Any:
         """Open a graph, a new one where no place is given."""
         self._opened.append(open_target(place or self.place(), None, **options))
         return self._opened[-1]
-
-    def name(self, name: str) -> str:
-        """A label, type or property as the graph itself holds it."""
-        return clean(name) if self.is_geode else name
 
     def close(self) -> None:
         for graph in self._opened:
@@ -70,9 +65,7 @@ class Targets:
 @pytest.fixture(scope="module")
 def loopback() -> Iterator[Loopback]:
     """A server for a module's tests; its pages are so small that most answers have several."""
-    from tests.geode_loopback import User
-
-    with Loopback(users={"geode": User(PASSWORD)}, page_rows=50) as server:
+    with Loopback(users={"geode": User(PASSWORD)}, page_rows=200) as server:
         _running.update({server.grpc_port: server, server.quic_port: server})
         yield server
 
@@ -92,7 +85,12 @@ def database(graph: Target) -> Any:
     """The Grafeo graph behind a target, to look into it or to do something behind its back."""
     if isinstance(graph, EmbeddedGraph):
         return graph._graph
-    address, _ = parse_address(graph.place)
+    return database_at(graph.place)
+
+
+def database_at(place: str) -> Any:
+    """The same of a server's graph by its DSN."""
+    address, _ = parse_address(place)
     return _running[address.port].graph(address.graph)
 
 

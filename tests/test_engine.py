@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import grafeo
 import pytest
 
 from geode_tui.errors import GeodeTuiError, RunStopped, UsageError
@@ -296,6 +297,10 @@ def test_a_run_does_not_go_on_in_a_graph_that_is_not_its_own_any_more(
         patch.setattr(Chunks, "start", wrap(Chunks.start))
         assert _run(dsn, tmp_path).error is not None
     (tmp_path / "graph.grafeo").unlink()
+    error = _resume(tmp_path).error
+    assert isinstance(error, UsageError)
+    assert error.what.endswith("graph.grafeo is gone")
+    grafeo.GrafeoDB(str(tmp_path / "graph.grafeo")).close()
     error = _resume(tmp_path).error
     assert isinstance(error, UsageError)
     assert "removed or changed" in error.why

@@ -177,7 +177,8 @@ def _statements(extract: Extract) -> list[str]:
     if extract.sampled:
         some.append(extract.sample_sql(10.0))
     if extract.keyed:
-        some += [extract.first_sql, extract.next_sql, extract.range_sql, extract.first_range_sql]
+        ranges = [(False, True), (True, True), (True, False)]
+        some += [extract.first_sql, *(extract.chunk_sql(*bounds) for bounds in ranges)]
     if extract.reading == "blocks":
         some += [extract.block_sql(leaf) for leaf in extract.leaves]
     if extract.labelled:

@@ -9,21 +9,25 @@ import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.widgets import Input
 
 from geode_tui.app import GeodeApp
+from geode_tui.catalog import TableName
 from geode_tui.commands import arguments as command_arguments
-from geode_tui.errors import UsageError, redact
-from geode_tui.mapping.model import Mapping
+from geode_tui.errors import ConnectError, GeodeTuiError, UsageError, redact
+from geode_tui.mapping.infer import infer
+from geode_tui.mapping.model import Mapping, NodeRule
 from geode_tui.migration.child import run_in_child
 from geode_tui.migration.journal import Journal, NewRun
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile, load_profiles, save_profile
-from geode_tui.migration.runner import RunRequest
+from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.migration.worker import ProcessWorker
 from geode_tui.migration.workspace import Workspace
 from geode_tui.paths import profiles_file
@@ -39,6 +43,7 @@ from geode_tui.target.geode_dsn import (
 from tests.command_line import CommandLine
 from tests.geode_loopback.certificates import Certificates, make_certificates
 from tests.geode_loopback.server import Loopback
+from tests.migrate import read_catalog
 from tests.terminal import NARROW, screen_text, settle
 
 SECRET = "s3cr3t"
@@ -555,11 +560,46 @@ def test_a_run_in_processes_logs_in_with_what_its_parent_knows(
 
 
 def _one_label(dsn: str) -> Mapping:
-    from geode_tui.mapping.infer import infer
-    from tests.migrate import read_catalog
+    return Mapping(nodes=infer(read_catalog(dsn)).nodes[:1])
 
-    whole = infer(read_catalog(dsn))
-    return Mapping(nodes=whole.nodes[:1])
+
+def test_a_wrong_password_ends_a_run_before_it_writes(
+    server: Loopback, shop_dsn: str, tmp_path: Path
+) -> None:
+    address, _ = parse_address(server.grpc_dsn(graph="refused"))
+    credentials.remember(address.place, SECRET)
+    runner = Runner(
+        RunRequest(shop_dsn, address.place, _one_label(shop_dsn)), journal=tmp_path / "j.sqlite3"
+    )
+    runner.start()
+    runner.join()
+    assert isinstance(runner.error, ConnectError)
+    assert "login" in str(runner.error)
+    assert SECRET not in str(runner.error)
+
+
+def test_names_that_become_one_stop_a_run_before_it_connects(shop_dsn: str, tmp_path: Path) -> None:
+    """Nobody listens at the target: the findings come first."""
+    nodes = infer(read_catalog(shop_dsn)).nodes[:2]
+    mapping = Mapping(nodes=(replace(nodes[0], label="Order"), replace(nodes[1], label="Order_")))
+    request = RunRequest(shop_dsn, "grpc://127.0.0.1:1/g?tls=0", mapping)
+    runner = Runner(request, journal=tmp_path / "j.sqlite3")
+    runner.start()
+    runner.join()
+    assert isinstance(runner.error, GeodeTuiError)
+    assert "labels Order and Order_ become one in Geode" in str(runner.error)
+
+
+async def test_what_a_server_refuses_a_worker_is_told() -> None:
+    """And not taken for a process that died, which would be tried again for long."""
+    rule = NodeRule("A", TableName("s", "a"), (), ())
+    plan = TargetPlan("grpc://127.0.0.1:1/g?tls=0")
+    worker = ProcessWorker(None, [rule], plan, "u")  # type: ignore[arg-type]
+    try:
+        with pytest.raises(ConnectError, match=r"127\.0\.0\.1:1"):
+            await worker.move(rule, None, None, None, lambda text: None)  # type: ignore[arg-type]
+    finally:
+        await worker.close()
 
 
 @pytest.fixture
@@ -570,8 +610,6 @@ def app(tmp_path: Path) -> GeodeApp:
 
 async def test_the_form_masks_the_password_of_a_target(app: GeodeApp, shop_dsn: str) -> None:
     """It leaves the DSN for a field of its own, and no screen shows it."""
-    from textual.widgets import Input
-
     async with app.run_test(size=NARROW) as pilot:
         form = app.screen
         assert not form.query_one("#target_password-line").display
@@ -596,8 +634,6 @@ async def test_the_form_masks_the_password_of_a_target(app: GeodeApp, shop_dsn: 
 
 
 async def test_a_wrong_target_is_told_at_its_field(app: GeodeApp) -> None:
-    from textual.widgets import Input
-
     async with app.run_test(size=NARROW) as pilot:
         app.screen.query_one("#target", Input).value = f"quic://u:{SECRET}@h:x"
         await pilot.press("enter")
@@ -609,3 +645,15 @@ async def test_a_wrong_target_is_told_at_its_field(app: GeodeApp) -> None:
         assert app.focused is not None
         assert app.focused.id == "target"
         assert SECRET not in text.replace(f"quic://u:{SECRET}@h:x", "")
+
+
+async def test_a_password_in_a_profile_written_by_hand_is_masked(app: GeodeApp) -> None:
+    """Nothing of it is seen in the list or in the form."""
+    save_profile(Profile("shop", "postgresql://h/d", "quic://u@h:3141/g"))
+    file = profiles_file()
+    file.write_text(file.read_text().replace("quic://u@h", f"quic://u:{SECRET}@h"))
+    async with app.run_test(size=NARROW) as pilot:
+        await settle(pilot)
+        assert SECRET not in screen_text(app)
+        assert app.screen.query_one("#target", Input).value == "quic://u@h:3141/g"
+        assert app.screen.query_one("#target_password", Input).value == SECRET

@@ -304,6 +304,21 @@ def test_the_newest_run_to_go_on_with_is_the_last_on_its_target() -> None:
     assert newest.number == 3
 
 
+def test_a_run_that_wrote_is_gone_on_with_before_newer_ones_that_did_not() -> None:
+    """A run that failed before its first row has nothing that waits to be ended."""
+    with closing(Journal()) as journal:
+        journal_run(journal, "failed", moved=())
+        newest = newest_resumable(RunList().lines())
+        assert newest is not None
+        assert newest.number == 1
+        journal_run(journal, "stopped", moved=HALF)
+        journal_run(journal, "failed", moved=())
+        journal_run(journal, "failed", moved=(), target="other.grafeo")
+        newest = newest_resumable(RunList().lines())
+    assert newest is not None
+    assert newest.number == 2
+
+
 async def test_the_screens_look_as_they_were_accepted(tmp_path: Path) -> None:
     """History, a reopened run and its dead letters, in three widths of one terminal."""
     some_runs()

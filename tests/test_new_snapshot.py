@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
 from geode_tui.catalog import TableName
+from geode_tui.errors import LostError
 from geode_tui.mapping.file import save
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Endpoint, Mapping, NodeRule, Property, RelationshipRule
-from geode_tui.migration import postgres_origin
+from geode_tui.migration import postgres_origin, reconcile
 from geode_tui.migration.chunks import Chunk, ChunkResult, Chunks
 from geode_tui.migration.engine import Engine
 from geode_tui.migration.journal import Journal
+from geode_tui.migration.postgres_origin import PostgresFeed
 from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.target.embedded import EmbeddedGraph
+from geode_tui.target.model import NodeShape
+from geode_tui.validation.entity import Entity
 from tests.conftest import MakeDatabase, run_now
 from tests.independent_comparison import compare
 from tests.migrate import read_catalog
@@ -227,6 +233,52 @@ def test_the_snapshot_is_lost_while_the_ledger_is_taken(dsn: str, tmp_path: Path
         runner.join()
     assert done
     _assert_whole(dsn, tmp_path, runner)
+
+
+def test_a_session_lost_while_chunks_are_brought_up_to_date_is_opened_anew(
+    dsn: str, tmp_path: Path
+) -> None:
+    """The snapshot is still held: the run goes on with another session, and nobody resumes it."""
+    _begin(dsn, tmp_path, 36)
+    _execute(dsn, CHANGES["rows are changed"])
+    read, lost = PostgresFeed.rows, [True]
+
+    def losing(self: PostgresFeed, entity: Entity, chunk: Chunk, limit: int) -> Any:
+        if chunk.more_steps and lost:
+            lost.clear()
+            raise LostError("the connection to the source is lost")
+        return read(self, entity, chunk, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgresFeed, "rows", losing)
+        runner = _resume(tmp_path)
+    assert not lost
+    _assert_whole(dsn, tmp_path, runner)
+    told = [event.message for event in runner.events() if "retry 1 of" in event.message]
+    assert len(told) == 1
+    assert "the connection to the source is lost" in told[0]
+
+
+def test_what_is_gone_from_many_chunks_is_found_in_few_scans(dsn: str, tmp_path: Path) -> None:
+    """Each scan reads the graph: there are fewer of them than chunks that changed."""
+    _begin(dsn, tmp_path, 36)
+    _execute(dsn, "UPDATE person SET name = name || ' *'; DELETE FROM word WHERE person % 9 = 0")
+    scanned: list[int] = []
+    node_keys = EmbeddedGraph.node_keys
+
+    def counting(self: EmbeddedGraph, shape: NodeShape, run: str, steps: Sequence[int]) -> Any:
+        if shape.label == "Person":
+            scanned.append(max(steps) - min(steps))
+        return node_keys(self, shape, run, steps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmbeddedGraph, "node_keys", counting)
+        runner = _resume(tmp_path)
+    _assert_whole(dsn, tmp_path, runner)
+    again = [e for e in runner.events() if e.message.startswith("Person chunk")]
+    assert len(again) == 8
+    assert 0 < len(scanned) < 8
+    assert max(scanned) < reconcile.STEPS_AT_ONCE
 
 
 _TERMINATE = """

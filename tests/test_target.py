@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from geode_tui.target.model import (
     RelationshipShape,
     Target,
 )
+from tests.geode_loopback import Dialect, Loopback
 from tests.targets import Targets, loopback, targets
 
 __all__ = ["loopback", "targets"]  # fixtures
@@ -30,7 +30,7 @@ RUN = "r1"
 @pytest.fixture
 def graph(targets: Targets) -> Target:
     """An empty graph with ten users."""
-    opened = targets.open()
+    opened: Target = targets.open()
     opened.prepare([USER, ITEM])
     users = [(n, f"user {n}", n) for n in range(10)]
     assert opened.write_nodes(NodeBatch(USER, users, RUN), False).rows == 10
@@ -51,14 +51,29 @@ def test_a_batch_written_twice_is_there_once_with_its_last_values(graph: Target)
 
 
 def test_a_row_that_the_graph_refuses_does_not_take_its_batch_along(graph: Target) -> None:
-    """Of 100 rows one is doubled and one has no exact value: 98 are in, two are told."""
+    """Of 100 rows one is doubled and one is no text: 98 are in, two are told."""
     rows = [(n, f"user {n}", n) for n in range(100, 200)]
-    rows[7] = (3, "doubled", 3)
-    rows[55] = (155, Decimal("1e60"), 155)  # type: ignore[assignment]
+    rows[7] = (3, "doubled", 1003)
+    rows[55] = (155, "half a pair: \ud83d", 155)
     written = graph.write_nodes(NodeBatch(USER, rows, RUN), False)
     assert written.rows == 98
     assert {(r.position, r.error_class) for r in written.refused} == {(7, "unique"), (55, "value")}
     assert graph.count_nodes(USER) == 108
+
+
+def test_where_a_rollback_takes_nothing_back_a_doubled_row_is_refused_all_the_same() -> None:
+    """What a refused attempt has left is the row's own; a node of another row never is."""
+    with Loopback(dialect=Dialect(rollback_keeps=True)) as server:
+        graph = open_target(server.grpc_dsn())
+        assert ("rollback of CREATE", "does not work") in graph.facts()
+        graph.prepare([USER])
+        graph.write_nodes(NodeBatch(USER, [(3, "first", 3)], RUN), False)
+        rows = [(n, f"user {n}", n + 100) for n in range(8)]
+        written = graph.write_nodes(NodeBatch(USER, rows, RUN), False)
+        assert written.rows == 7
+        assert [(r.position, r.error_class) for r in written.refused] == [(3, "unique")]
+        assert (graph.count_nodes(USER), _names(graph)[3]) == (8, "first")
+        graph.close()
 
 
 def test_a_relationship_without_its_end_is_an_orphan(graph: Target) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -14,13 +15,14 @@ from typing import Any
 import grafeo
 import pytest
 
-from geode_tui.errors import GeodeTuiError
+from geode_tui.errors import GeodeTuiError, LostError
 from geode_tui.target import (
     embedded_change,
     embedded_read,
     embedded_session,
     geode_change,
     geode_statements,
+    open_target,
 )
 from geode_tui.target.embedded import EmbeddedGraph
 from geode_tui.target.model import (
@@ -33,9 +35,10 @@ from geode_tui.target.model import (
     RelationshipShape,
     Target,
 )
-from tests.geode_loopback import Fault
+from tests.geode_loopback import Fault, Loopback
+from tests.geode_loopback.faults import Message
 from tests.graph_dump import Dump, differences, dump
-from tests.targets import Targets, contents, database, loopback, targets
+from tests.targets import GRPC, QUIC, Targets, contents, loopback, targets
 
 __all__ = ["loopback", "targets"]  # fixtures
 
@@ -182,7 +185,6 @@ def test_the_keys_of_some_steps_are_told(graph: Target) -> None:
 VALUES = {
     "id": 500,
     NAME: "}) DETACH DELETE n // \x00 😀",
-    "_id": "a column may be called so",
     "int": -(2**63),
     "float": float("nan"),
     "zero": -0.0,
@@ -195,13 +197,16 @@ VALUES = {
     "map": {"k": [1, {"n": "x"}]},
     "bool": False,
 }
+_KINDS = {Decimal: "DECIMAL", date: "DATE", time: "TIME", datetime: "TIMESTAMP"}
+TYPES = tuple(_KINDS.get(type(value), "") for value in VALUES.values())
 
 
 def test_images_put_a_changed_graph_back_as_it_was(graph: Target) -> None:
     """Changed, removed and added ones, labels and values; of two images the last counts."""
+    thing = replace(THING, properties=tuple(VALUES), types=TYPES, by_value=("`Extra`",))
     rich = NodeImage((LABEL, "`Extra`"), VALUES | {"_run": RUN, "_step": 3, "_fp": 1})
-    graph.put_nodes(THING, [((500,), rich)])
-    [found, none] = graph.node_images(THING, [(500,), (501,)])
+    graph.put_nodes(thing, [((500,), rich)])
+    [found, none] = graph.node_images(thing, [(500,), (501,)])
     assert found is not None
     assert none is None
     assert found.labels == tuple(sorted(rich.labels))
@@ -210,7 +215,7 @@ def test_images_put_a_changed_graph_back_as_it_was(graph: Target) -> None:
     keys = [(n,) for n in (500, 1, 21, 3, 600)]
     edges = [_edge(n, end) for n in range(6) for end in (n % 5, 0)]
     edges += [((0, 0, PART.of), (4,), (77,)), ((99, 0, PART.of), (4,), (1,))]
-    nodes_then = graph.node_images(THING, keys)
+    nodes_then = graph.node_images(thing, keys)
     edges_then = graph.relationship_images(OF, edges)
     assert [image is None for image in nodes_then] == [False] * 4 + [True]
     assert [image is None for image in edges_then] == [False] * 12 + [True, True]
@@ -231,7 +236,7 @@ def test_images_put_a_changed_graph_back_as_it_was(graph: Target) -> None:
     ]
     assert graph.relationship_images(OF, [edges[2]]) == [edge]
     for _ in range(2):
-        graph.put_nodes(THING, list(zip(keys, nodes_then, strict=True)))
+        graph.put_nodes(thing, list(zip(keys, nodes_then, strict=True)))
         graph.put_relationships(OF, list(zip(edges, edges_then, strict=True)))
     chain = [(20, 21, "n20", 20), (21, 22, "n21", 21)]  # went with node 21
     graph.write_relationships(RelationshipBatch(NEXT, chain, RUN, 8), False)
@@ -441,13 +446,15 @@ def test_a_label_that_is_added_or_removed_is_found_by(graph: Target) -> None:
     require_same(now(graph), before)
 
 
-def test_a_label_that_breaks_a_constraint_is_refused_with_a_reason(graph: Target) -> None:
-    """No traceback, and the graph still works."""
-    database(graph).execute("CREATE CONSTRAINT own FOR (n:Once) ON (n.w) UNIQUE")
-    graph.query("CREATE (:Once {w: 3.0})")
+def test_a_label_that_breaks_a_constraint_is_refused_with_a_reason(tmp_path: Path) -> None:
+    """No traceback, and the graph still works; the embedded one, which asks at each label."""
+    graph = made(tmp_path / "g.grafeo")
+    graph.query("CREATE CONSTRAINT own FOR (n:Once) ON (n.w) UNIQUE")
+    graph.query_with("CREATE (:Once {w: $w})", {"w": 3.0})
     with pytest.raises(GeodeTuiError, match="refused"):
         graph.add_label(PART, "Once")
     assert graph.count_nodes(PART) == PARTS
+    graph.close()
 
 
 def test_a_renamed_type_keeps_ends_and_properties(graph: Target) -> None:
@@ -571,6 +578,44 @@ def test_a_change_that_was_interrupted_anywhere_is_done_by_doing_it_again(
         require_same(now(graph), wanted)
         graph.close()
     assert calls > 1
+
+
+_FILLED = "filled"
+
+
+@pytest.fixture(scope="module")
+def server_graph(loopback: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the graph of `filled`, as a server holds it."""
+    graph = filled(open_target(loopback.grpc_dsn(graph=_FILLED)))
+    graph.close()
+    return loopback.save(_FILLED, tmp_path_factory.mktemp("server") / "filled.grafeo")
+
+
+@pytest.mark.parametrize(("kind", "message"), [(GRPC, "execute"), (QUIC, "commit")])
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_a_change_whose_connection_broke_anywhere_is_done_by_doing_it_again(
+    change: str, kind: str, message: Message, loopback: Loopback, server_graph: Path
+) -> None:
+    """At its first message to the server, its second, …, carried out or not: the same graph."""
+    work, inside = CHANGES[change], loopback.service.graph(_FILLED)
+    graph: Any = open_target(loopback.dsn(kind, graph=_FILLED))
+    inside.database = grafeo.GrafeoDB.open_in_memory(str(server_graph))
+    work(graph)
+    wanted = now(graph)
+    calls, broken = 0, True
+    while broken:
+        calls = calls + 1 if calls < 3 else calls * 2 + 1
+        done = (calls % 2 == 1) == (message == "commit")
+        inside.database = grafeo.GrafeoDB.open_in_memory(str(server_graph))
+        loopback.faults.add(Fault("drop_after" if done else "drop_before", message, nth=calls))
+        with contextlib.suppress(LostError):
+            work(graph)
+        broken = bool(loopback.faults.happened)
+        loopback.faults.clear()
+        work(graph)
+        require_same(now(graph), wanted)
+    assert calls > 1
+    graph.close()
 
 
 KILLED = """

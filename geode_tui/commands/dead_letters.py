@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -225,7 +226,8 @@ def _advise(journal: Journal, record: RunRecord, result: Retried) -> None:
     if result.written or result.gone:
         graph = f" --graph {record.graph}" if record.graph else ""
         say(f"the ledger of run {number} is older than this; compare source and graph again with:")
-        say(f"geode-tui validate --source … --target {record.target}{graph} --mapping …")
+        place = shlex.quote(record.target)
+        say(f"geode-tui validate --source … --target {place}{graph} --mapping …")
 
 
 def _wanted(journal: Journal, record: RunRecord, arguments: argparse.Namespace) -> Selection:

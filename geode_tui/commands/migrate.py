@@ -36,6 +36,8 @@ from geode_tui.migration.engine import AS_IT_WAS, DEAD_LIMIT
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.plan import make_plan
+from geode_tui.migration.retry import is_transient
+from geode_tui.migration.run_list import RunList, newest_resumable
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
@@ -122,10 +124,11 @@ def _ended(runner: Runner, error: GeodeTuiError) -> GeodeTuiError:
         return error
     if error.next_step.endswith("geode-tui resume"):
         error.next_step += f" {number}"
-    elif not error.next_step:
+    elif not error.next_step or (writing and is_transient(error)):
         with suppress(GeodeTuiError):  # the journal itself may be what failed
             if Journal().run(number).resumable:
-                error.next_step = f"geode-tui resume {number}"
+                before = f"{error.next_step}, then: " if error.next_step else ""
+                error.next_step = f"{before}geode-tui resume {number}"
     return error
 
 
@@ -153,6 +156,7 @@ def validate(arguments: argparse.Namespace) -> int:
                     holder.fence,
                     same_snapshot=False,
                     before=left_out.before,
+                    runs=left_out.marks,
                 )
             finally:
                 await asyncio.to_thread(target.close)
@@ -176,12 +180,11 @@ def _left_out(place: str, graph: str | None) -> LeftOutOfGraph:
 
 def _newest_resumable() -> int:
     """The newest run to go on with; one that never wrote only where no other is."""
-    journal = Journal()
-    numbers = [record.number for record in journal.runs() if record.resumable]
-    wrote = (n for n in numbers if any(entity.chunks for entity in journal.chunks.entities(n)))
-    for number in (*wrote, *numbers):
-        return number
-    raise GeodeTuiError("no run stopped before its end", "", "list all with: geode-tui runs")
+    line = newest_resumable(RunList().lines())
+    if line is None:
+        raise GeodeTuiError("no run stopped before its end", "", "list all with: geode-tui runs")
+    say(f"run {line.number} is the newest to go on with: {line.source} to {line.place}")
+    return line.number
 
 
 def _print(ledger: Ledger, run: int | None, json: bool) -> None:

@@ -50,6 +50,10 @@ def _show(found: RunPlan) -> None:
     for refusal in found.refusals:
         show(f"would be refused: {refusal}")
     show("")
+    if found.target_facts:
+        show("target")
+    for name, fact in found.target_facts:
+        show(f"    {name}: {fact}")
     if found.statements:
         show("prepare")
     for statement in found.statements:

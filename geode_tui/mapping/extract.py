@@ -124,25 +124,6 @@ class Extract:
         """The first rows along the key; `$1` is the number of rows."""
         return self._ordered(self._select).limit(_parameter(1)).sql("postgres")
 
-    @cached_property
-    def next_sql(self) -> str:
-        """The rows after a cursor; `$1`… are its texts, the last parameter the number of rows."""
-        query = self._select.where(self._compare(exp.GT))
-        limit = _parameter(len(self.cursor_columns) + 1)
-        return self._ordered(query).limit(limit).sql("postgres")
-
-    @cached_property
-    def first_range_sql(self) -> str:
-        """The rows up to and with a cursor; `$1`… are its texts."""
-        return self._ordered(self._select.where(self._compare(exp.LTE))).sql("postgres")
-
-    @cached_property
-    def range_sql(self) -> str:
-        """The rows after one cursor, up to and with another; first the one's texts."""
-        width = len(self.cursor_columns)
-        query = self._select.where(self._compare(exp.GT), self._compare(exp.LTE, width))
-        return self._ordered(query).sql("postgres")
-
     def chunk_sql(self, low: bool, high: bool) -> str:
         """The rows of a range along the key, in its order.
 

@@ -18,7 +18,7 @@ from typing import Any
 from geode_tui.errors import GeodeTuiError, LostError, SnapshotLostError
 from geode_tui.migration.batches import BatchResult, DeadLimitReached
 from geode_tui.migration.chunks import Chunk, ChunkResult
-from geode_tui.migration.control import Knobs
+from geode_tui.migration.control import ROOM_FOR_WORKERS, Knobs
 from geode_tui.migration.events import Level
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.origin import Movable, Origin
@@ -142,6 +142,26 @@ class Backfill:
                 raise
             raise SnapshotLostError(error.what, error.why, error.next_step) from error
 
+    async def retried[T](self, work: Callable[[], Awaitable[T]], told: Callable[[str], None]) -> T:
+        """Work with a session of its own, tried again when that is lost.
+
+        Raises SnapshotLostError when the snapshot is gone too, StopRequested, GeodeTuiError.
+        """
+
+        async def attempt() -> T:
+            try:
+                return await work()
+            except GeodeTuiError as error:
+                await self._judge(error)
+                raise
+
+        try:
+            return await with_retries(attempt, self.backoff, self.stop, told)
+        except GeodeTuiError as error:
+            if self.stop.is_set() and is_transient(error):
+                raise StopRequested from error
+            raise
+
     # -- moving ---------------------------------------------------------------------------------
 
     async def _move(self, entities: Sequence[Any], everything: Sequence[Any]) -> None:
@@ -169,7 +189,7 @@ class Backfill:
 
     def _most_workers(self) -> int:
         """Those that may ever work in this move: one that has no turn has no session either."""
-        return min(MOST_WORKERS, max(self.record.parallel, self.pace.parallel, 16))
+        return min(MOST_WORKERS, max(self.record.parallel, self.pace.parallel, ROOM_FOR_WORKERS))
 
     def _raise(self, ended: Sequence[BaseException | None]) -> None:
         """The first reason why the move ended before its end."""

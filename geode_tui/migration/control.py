@@ -9,6 +9,9 @@ from typing import Any
 from geode_tui.migration.audit import Audit, whoami
 from geode_tui.migration.store import Store
 
+ROOM_FOR_WORKERS = 16
+"""A run keeps room for so many workers, or for as many as it began with if those are more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Knobs:

@@ -160,6 +160,17 @@ class DeadLetters:
         )
         return [LetterCount(*row) for row in rows]
 
+    def among(self, run: int, entity: str, keys: Sequence[str]) -> frozenset[str]:
+        """Those of some keys of an entity whose rows are left out of the graph."""
+        rows = self._store.all(
+            "SELECT key FROM dead_letter WHERE run = ? AND entity = ? AND state <> 'written'"
+            " AND key IN (SELECT value FROM json_each(?))",
+            run,
+            entity,
+            json.dumps(keys),
+        )
+        return frozenset(row["key"] for row in rows)
+
     # -- to give up -----------------------------------------------------------------------------
 
     def skip(self, run: int, selection: Selection, reason: str, who: str = "") -> int:

@@ -30,6 +30,7 @@ from geode_tui.migration.events import (
 )
 from geode_tui.migration.governor import Governor
 from geode_tui.migration.journal import RUN_FORMAT, Journal, NewRun, RunKind, RunRecord, Strategy
+from geode_tui.migration.left_out import left_out_by_run
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import NewOrigin, changed_fields, origin_of
 from geode_tui.migration.pace import Pace
@@ -40,7 +41,6 @@ from geode_tui.target import target_exists
 from geode_tui.target.model import NodeShape, Target
 from geode_tui.validation.before import count_before
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut
 
 DEAD_LIMIT = 10_000
 """Dead letters after which an entity stops, if nobody says otherwise."""
@@ -249,6 +249,8 @@ class Engine:
                 await origin.open()
                 entities = await self._assess(record, origin)
             with self._phase("prepare"):
+                if resumed and self._journal.chunks.has_written(record.number):
+                    _require_there(record)
                 target = await asyncio.to_thread(record.target_plan.open)
                 stack.push_async_callback(asyncio.to_thread, target.close)
                 await self._prepare(record, target, entities)
@@ -291,27 +293,20 @@ class Engine:
                 await asyncio.to_thread(target.flush)
 
     async def _assess(self, record: RunRecord, origin: Origin) -> Sequence[Any]:
+        fields = await origin.fields()
+        require_same(record, fields)  # first: a mapping does not fit a source that has changed
         entities = await origin.entities()
-        self._require_same(record, await origin.fields())
         self._judge(record, origin.findings)
+        self._keep_fields(record, fields)
         waves = waves_of(self._journal.mapping(record.number)) if _in_waves(record) else ()
         self._waves = list(waves)
         self._show(record, entities)
         return entities
 
-    def _require_same(self, record: RunRecord, fields: dict[str, str]) -> None:
-        """Refuse a source that is not the one the run began with, field by field."""
+    def _keep_fields(self, record: RunRecord, fields: dict[str, str]) -> None:
+        """Journal once what the source is like, before the first row is read."""
         if "source" not in record.options:
             self._journal.change(record.number, options=record.options | {"source": fields})
-            return
-        changed = changed_fields(record, fields)
-        if changed:
-            raise UsageError(
-                f"the source of run {record.number} has changed in {len(changed)} fields",
-                "; ".join(changed[:5]) + ("; …" if len(changed) > 5 else ""),
-                f"resume with the same --source; or take the run back (geode-tui rollback"
-                f" {record.number}) and begin anew",
-            )
 
     async def _prepare(self, record: RunRecord, target: Target, entities: Sequence[Any]) -> None:
         chunks, number = self._journal.chunks, record.number
@@ -466,9 +461,7 @@ class Engine:
     async def _ledger(
         self, record: RunRecord, origin: Origin, target: Target, entities: Sequence[Any]
     ) -> Ledger:
-        left_out = {
-            e.id: LeftOut(e.dead, e.orphans) for e in self._journal.chunks.entities(record.number)
-        }
+        left_out = left_out_by_run(self._journal, record.number)
         before = self._journal.run(record.number).options.get("before", {})
 
         def show(entity: str) -> None:
@@ -477,7 +470,7 @@ class Engine:
                 raise StopRequested
 
         try:
-            return await origin.ledger(target, entities, left_out, before, show)
+            return await origin.ledger(target, entities, left_out, before, show, {record.uid})
         finally:
             self._progress.worker("V", "")
 
@@ -616,6 +609,18 @@ def _meter(entity: Any, old: EntityRecord) -> Meter:
     )
 
 
+def require_same(record: RunRecord, fields: dict[str, str]) -> None:
+    """Refuse a source that is not the one the run began with, field by field."""
+    changed = changed_fields(record, fields)
+    if changed:
+        raise UsageError(
+            f"the source of run {record.number} has changed in {len(changed)} fields",
+            "; ".join(changed[:5]) + ("; …" if len(changed) > 5 else ""),
+            f"resume with the same --source; or take the run back (geode-tui rollback"
+            f" {record.number}) and begin anew",
+        )
+
+
 def _require_resumable(record: RunRecord) -> None:
     number = record.number
     if record.state == "running":
@@ -648,6 +653,16 @@ def _require_empty(target: Target, entities: Sequence[Any], before: Mapping[str,
                 "a run needs a graph without nodes of the mapping's labels",
                 "name another --target or --graph; or, to write beside them: --into-existing",
             )
+
+
+def _require_there(record: RunRecord) -> None:
+    """Refuse to go on where the graph is gone: opening it would make an empty one."""
+    if not record.target_plan.format and not target_exists(record.target):
+        raise UsageError(
+            f"{record.target} is gone",
+            f"it holds what run {record.number} wrote; it was removed since the run stopped",
+            "put the graph back; or begin a new run",
+        )
 
 
 def _require_whole(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,6 +137,7 @@ class FileOrigin:
         left_out: Mapping[str, LeftOut],
         before: Mapping[str, int],
         progress: Callable[[str], None],
+        runs: Set[str] = frozenset(),
     ) -> Ledger:
         """Compare the files with the graph."""
         fence = await self.begin()
@@ -150,6 +151,7 @@ class FileOrigin:
             before,
             fence,
             progress,
+            runs,
         )
 
     async def end(self) -> None:

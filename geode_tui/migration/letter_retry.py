@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from geode_tui.errors import UsageError
 from geode_tui.migration.audit import whoami
@@ -22,6 +23,9 @@ from geode_tui.migration.events import Event, Level
 from geode_tui.migration.journal import RUN_FORMAT, Journal, RunRecord
 from geode_tui.migration.origins import changed_fields, origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin
+from geode_tui.migration.pre_images import PreImages
+from geode_tui.migration.schema_fill import Fill, Filling
+from geode_tui.migration.schema_origin import SchemaOrigin, work_of
 from geode_tui.source.dsn import check_dsn
 from geode_tui.target import open_target
 from geode_tui.target.model import NodeShape, Target
@@ -94,6 +98,8 @@ async def retry_letters(
     record = journal.run(number)
     _require_retryable(record)
     dsn = check_dsn(source) if source else record.source_dsn
+    if record.kind == "schema" and not dsn:
+        return Retried()  # it led the graph over without a source: no row was read
     origin = origin_of(record, dsn, password, journal.mapping(number))
     if not isinstance(origin, PostgresOrigin):
         raise _no_rows(record)
@@ -103,12 +109,12 @@ async def retry_letters(
             raise _taken_back(record)
         stack.push_async_callback(origin.close)
         await origin.open()
-        entities = {entity.id: entity for entity in await origin.entities()}
-        _require_same(record, changed_fields(record, await origin.fields()))
-        target = await asyncio.to_thread(
+        entities = await _entities(journal, record, origin)
+        opened = await asyncio.to_thread(
             open_target, record.target, record.graph or None, create=False
         )
-        stack.push_async_callback(asyncio.to_thread, target.close)
+        stack.push_async_callback(asyncio.to_thread, opened.close)
+        target = await asyncio.to_thread(_filling, journal, record, opened, entities)
         stack.push_async_callback(origin.end)
         fence = await origin.begin()
         retry = _Retry(journal, record, origin, target, entities, selection, tell)
@@ -118,6 +124,33 @@ async def retry_letters(
     level: Level = "info" if result.complete else "warning"
     journal.add_event(number, Event(time.time(), level, f"dead letters retried: {result.summary}"))
     return result
+
+
+async def _entities(
+    journal: Journal, record: RunRecord, origin: PostgresOrigin
+) -> dict[str, Entity]:
+    """The entities of a run as it read them, by id. Raises UsageError for another source."""
+    if not isinstance(origin, SchemaOrigin):
+        _require_same(record, changed_fields(record, await origin.fields()))
+        return {entity.id: entity for entity in await origin.entities()}
+    work = work_of(record, journal.mapping(record.number))
+    origin.limit(work)
+    _require_same(record, changed_fields(record, await origin.fields()))
+    await origin.read()
+    loads, fills = origin.choose(work)
+    return {entity.id: entity for entity in (*loads, *fills)}
+
+
+def _filling(
+    journal: Journal, record: RunRecord, target: Target, entities: Mapping[str, Entity]
+) -> Target:
+    """The target; where the run filled properties, one in which their rows do so again."""
+    fills = {e.shape: e for e in entities.values() if isinstance(e, Fill)}
+    if not fills:
+        return target
+    filling = Filling(target, PreImages(journal.store), record.number, fills)
+    filling.look()
+    return cast(Target, filling)
 
 
 @dataclass

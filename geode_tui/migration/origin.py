@@ -6,7 +6,7 @@ feed: a session of its own that reads the rows of one chunk after the other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from typing import Any, Literal, Protocol
 
 from geode_tui.mapping.assess import Finding
@@ -168,8 +168,12 @@ class Origin(Protocol):
         left_out: Mapping[str, LeftOut],
         before: Mapping[str, int],
         progress: Callable[[str], None],
+        runs: Set[str] = frozenset(),
     ) -> Ledger:
-        """Compare both sides under the snapshot; `before` is what was in the graph already."""
+        """Compare both sides under the snapshot; `before` is what was in the graph already.
+
+        `runs` are the marks of the runs that wrote since.
+        """
         ...
 
     async def end(self) -> None:

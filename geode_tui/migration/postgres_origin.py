@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from geode_tui.catalog import Catalog, Table
-from geode_tui.errors import GeodeTuiError, SnapshotLostError, UsageError
+from geode_tui.catalog import Catalog, Table, TableName
+from geode_tui.errors import GeodeTuiError, MappingError, SnapshotLostError, UsageError
 from geode_tui.mapping.assess import Finding, assess
 from geode_tui.mapping.check import check
 from geode_tui.mapping.file import MappingFile
 from geode_tui.mapping.infer import row_key
 from geode_tui.mapping.model import Mapping as GraphMapping
+from geode_tui.mapping.model import NodeRule, Rule
 from geode_tui.migration.batches import ChunkedTarget
 from geode_tui.migration.chunks import Chunk, Range
 from geode_tui.migration.plan import Plan, make_plan
@@ -87,6 +88,7 @@ class PostgresOrigin:
         self._source: Source | None = None
         self._holder: SnapshotHolder | None = None
         self._plan: Plan | None = None
+        self._plain: Catalog | None = None
         self.findings: tuple[Finding, ...] = ()
 
     @property
@@ -112,8 +114,7 @@ class PostgresOrigin:
 
     async def entities(self) -> Sequence[Entity]:
         """Read the catalog, assess the mapping on it (`findings`) and compile it."""
-        catalog = await self.source.catalog(self._schemas)
-        catalog = await self.source.described(catalog, self._mapping.queries)
+        catalog = await self._described()
         check(MappingFile(self._mapping), catalog)
         self.findings = self._found(catalog)
         self._plan = make_plan(self._mapping, catalog)
@@ -121,25 +122,60 @@ class PostgresOrigin:
             raise UsageError("the mapping moves nothing", "every rule is excluded")
         return self._plan.entities
 
+    async def _tables(self) -> Catalog:
+        """The tables of the database, read once."""
+        if self._plain is None:
+            self._plain = await self.source.catalog(self._schemas)
+        return self._plain
+
+    async def _described(self) -> Catalog:
+        """The catalog with the mapping's queries as tables. Raises MappingError."""
+        return await self.source.described(await self._tables(), self._mapping.queries)
+
     def _found(self, catalog: Catalog) -> tuple[Finding, ...]:
         further = mapping_findings(self._mapping, self._target)
         return assess(self._mapping, catalog, further=further)
 
     async def fields(self) -> dict[str, str]:
-        """The database and the tables that are read, as far as the run depends on them."""
+        """The database and the tables that are read, as far as the run depends on them.
+
+        A table that is not there has no fields: the mapping need not fit the source.
+        """
         facts = self.source.facts
         found = {
             "database": facts.database,
             "database oid": str(facts.database_oid),
             "role": facts.role,
         }
-        for table in {
-            entity.extract.table.name: entity.extract.table for entity in self.plan.entities
-        }.values():
+        for name in dict.fromkeys(self._names()):
+            table = await self._table(name)
+            if table is None:
+                continue
             found[f"{table.name} is a"] = table.kind
             found |= {f"{table.name}.{c.name}": c.type.declared for c in table.columns}
             found[f"{table.name} is read by"] = _reading(table)
         return found
+
+    def _rules(self) -> Sequence[Rule]:
+        """The rules whose rows are read."""
+        return tuple(self._mapping.active_rules())
+
+    def _names(self) -> Iterator[TableName]:
+        """The tables that the rules read, and those that they join."""
+        for rule in self._rules():
+            yield rule.table
+            if isinstance(rule, NodeRule):
+                yield from (join.table for join in rule.joins)
+
+    async def _table(self, name: TableName) -> Table | None:
+        """A table or a query of the mapping; None where the source has no such thing any more."""
+        catalog, query = await self._tables(), self._mapping.query(name)
+        if query is None:
+            return catalog.table(name)
+        try:
+            return (await self.source.described(catalog, [query])).table(name)
+        except MappingError:
+            return None
 
     def load_probe(self) -> LoadProbe | None:
         """What tells the governor how the source fares."""
@@ -194,6 +230,7 @@ class PostgresOrigin:
         left_out: Mapping[str, LeftOut],
         before: Mapping[str, int],
         progress: Callable[[str], None],
+        runs: Set[str] = frozenset(),
     ) -> Ledger:
         """Compare both sides under the snapshot; `before` is what was in the graph already."""
         held = self._held
@@ -210,6 +247,7 @@ class PostgresOrigin:
             progress=progress,
             before=before,
             others=others,
+            runs=runs,
         )
 
     async def end(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 AnyKey = Key | RelationshipKey
 UNIQUE = "unique"
+ROWS_AT_ONCE = 100_000
+"""About how many keys are in memory while what is gone is looked for."""
+STEPS_AT_ONCE = 16
+"""A scan for what some steps wrote reads what lies between the first and the last of them."""
 
 
 class Reconciliation:
@@ -115,49 +119,80 @@ class Reconciliation:
 
     async def _bring_up(self, entity: Any, chunks: Sequence[Chunk]) -> None:
         same: list[Chunk] = []
+        changed: list[Chunk] = []
         for chunk in chunks:
             told = (chunk.moved, chunk.digest)
             if chunk.digest is None or await self._backfill.origin.digest(entity, chunk) != told:
-                await self._move_again(entity, chunk)
+                changed.append(chunk)
             else:
                 same.append(chunk)
+        await self._move_again(entity, changed)
         self._journal.chunks.confirm(self._run, same, self._backfill.snapshot)
 
     async def _try_again(self, entity: Any) -> None:
         """Rows whose key was another row's in an older snapshot: it may be theirs by now."""
         refused = self._journal.chunks.refused(self._run, entity.id, UNIQUE)
-        for chunk in refused:
-            if chunk.number not in self._moved[entity.id]:
-                await self._move_again(entity, chunk)
+        moved = self._moved[entity.id]
+        await self._move_again(entity, [chunk for chunk in refused if chunk.number not in moved])
 
-    async def _move_again(self, entity: Any, chunk: Chunk) -> None:
-        """Read a chunk that changed; write what differs, note what is gone."""
+    async def _move_again(self, entity: Any, chunks: Sequence[Chunk]) -> None:
+        """Read chunks that changed; write what differs, note what is gone.
+
+        Some at a time, since what is gone shows in a scan of the graph. Until that the journal
+        has none of them as done: a kill in between finds them all again.
+        """
+        for some in _together(chunks):
+            moved = [await self._write_again(entity, chunk) for chunk in some]
+            there = await asyncio.to_thread(self._keys, entity, [again.chunk for again in moved])
+            for again in moved:
+                await self._take_out(entity, again, there[again.chunk.number])
+
+    async def _write_again(self, entity: Any, chunk: Chunk) -> _Again:
+        """Read one chunk and write what differs, as often as it takes."""
         self._moved[entity.id].add(chunk.number)
         self._doubt_orphans(entity)
         chunk = self._journal.chunks.begin_again(self._run, chunk)
-        step = chunk.more_steps[-1]
-        proxy = _Comparing(self._target, entity, self._run, step, chunk.steps, self._images)
-        if isinstance(entity.shape, RelationshipShape):
-            proxy.gone = self._gone_keys(entity.shape.start), self._gone_keys(entity.shape.end)
-        moved = replace(chunk, step=step, repeated=True)
-        move = ChunkMove(entity, moved, proxy, self._backfill.record.uid, _Free())
-        feed = await self._backfill.origin.feed_plan().open()
-        try:
-            result = await move.run(feed, lambda text: self._backfill.progress.worker("R", text))
-        finally:
-            await feed.close()
+        doing = functools.partial(self._backfill.progress.worker, "R")
+
+        async def attempt() -> _Again:
+            proxy = self._comparing(entity, chunk)
+            moved = replace(chunk, step=proxy.step, repeated=True)
+            move = ChunkMove(entity, moved, proxy, self._backfill.record.uid, _Free())
+            feed = await self._backfill.origin.feed_plan().open()
+            try:
+                return _Again(chunk, await move.run(feed, doing), proxy.seen)
+            finally:
+                await feed.close()
+
+        def wait(text: str) -> None:
+            doing(f"{entity.id} {chunk.number}: {text}")
+            self._backfill.tell("warning", f"{entity.id} chunk {chunk.number}: {text}", entity.id)
+
+        again = await self._backfill.retried(attempt, wait)
         for other in self._gone:
             if other.entity is entity:  # a key that went from one row to another is not gone
-                other.keys[:] = [key for key in other.keys if comparable(key) not in proxy.seen]
-        there = await asyncio.to_thread(self._keys, entity, chunk)
-        gone = [key for key in there if comparable(key) not in proxy.seen]
+                other.keys[:] = [key for key in other.keys if comparable(key) not in again.seen]
+        return again
+
+    def _comparing(self, entity: Any, chunk: Chunk) -> _Comparing:
+        step, shape = chunk.more_steps[-1], entity.shape
+        proxy = _Comparing(self._target, entity, self._run, step, chunk.steps, self._images)
+        if isinstance(shape, RelationshipShape):
+            proxy.gone = self._gone_keys(shape.start), self._gone_keys(shape.end)
+        return proxy
+
+    async def _take_out(self, entity: Any, again: _Again, there: Sequence[AnyKey]) -> None:
+        """Remove what no row of a chunk gives any more; nodes go at the end."""
+        chunk = again.chunk
+        gone = [key for key in there if comparable(key) not in again.seen]
         if isinstance(entity.shape, NodeShape) and gone:
-            self._doubt_loose(entity, bool(result.letters))
+            self._doubt_loose(entity, bool(again.result.letters))
             # Not journaled as done before they are removed: a kill in between finds them again.
-            self._gone.append(_Gone(entity, chunk, result, gone))
+            self._gone.append(_Gone(entity, chunk, again.result, gone))
             return
+        step = chunk.more_steps[-1]
         await asyncio.to_thread(self._remove, entity, gone, step, chunk.steps)
-        self._finish(entity, chunk, result)
+        self._finish(entity, chunk, again.result)
 
     def _finish(self, entity: Any, chunk: Chunk, result: ChunkResult) -> None:
         backfill = self._backfill
@@ -167,12 +202,23 @@ class Reconciliation:
         meter.rows, meter.dead, meter.orphans = known.rows, known.dead, known.orphans
         backfill.tell("info", f"{entity.id} chunk {chunk.number} brought up to date", entity.id)
 
-    def _keys(self, entity: Any, chunk: Chunk) -> list[AnyKey]:
-        """The keys of what the chunk's steps wrote and is in the graph."""
-        shape, uid = entity.shape, self._backfill.record.uid
+    def _keys(self, entity: Any, chunks: Sequence[Chunk]) -> dict[int, list[AnyKey]]:
+        """By chunk, the keys of what its steps before the last wrote and is in the graph.
+
+        What the last step wrote was read just now: it is not gone.
+        """
+        found: dict[int, list[AnyKey]] = {chunk.number: [] for chunk in chunks}
+        chunk_of = {step: chunk.number for chunk in chunks for step in chunk.steps[:-1]}
+        for steps in _neighbours(sorted(chunk_of)):
+            for step, key in self._written(entity.shape, steps):
+                found[chunk_of[step]].append(key)
+        return found
+
+    def _written(self, shape: Any, steps: Sequence[int]) -> Sequence[tuple[int, AnyKey]]:
+        uid = self._backfill.record.uid
         if isinstance(shape, NodeShape):
-            return [key for _, key in self._target.node_keys(shape, uid, chunk.steps)]
-        return [key for _, key in self._target.relationship_keys(shape, uid, chunk.steps)]
+            return self._target.node_keys(shape, uid, steps)
+        return self._target.relationship_keys(shape, uid, steps)
 
     async def _remove_gone(self) -> None:
         for gone in self._gone:
@@ -199,6 +245,15 @@ class Reconciliation:
         pairs = list(zip(keys, images, strict=True))
         self._images.add(self._run, step, entity.id, pairs)
         put(shape, [(key, None) for key in keys], run=uid)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A chunk that was read again: what became of its rows, and the keys that they have."""
+
+    chunk: Chunk
+    result: ChunkResult
+    seen: Set[AnyKey]
 
 
 @dataclass(frozen=True)
@@ -312,6 +367,30 @@ class _Free:
 
     def wrote(self, written: object) -> None:
         """Nothing to learn."""
+
+
+def _together(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
+    """The chunks in lists of about `ROWS_AT_ONCE` rows."""
+    some: list[Chunk] = []
+    for chunk in chunks:
+        if some and sum(one.moved for one in some) + chunk.moved > ROWS_AT_ONCE:
+            yield some
+            some = []
+        some.append(chunk)
+    if some:
+        yield some
+
+
+def _neighbours(steps: Sequence[int]) -> Iterator[list[int]]:
+    """The steps, in their order, in lists that span at most `STEPS_AT_ONCE`."""
+    some: list[int] = []
+    for step in steps:
+        if some and step - some[0] >= STEPS_AT_ONCE:
+            yield some
+            some = []
+        some.append(step)
+    if some:
+        yield some
 
 
 def _relationship_key(shape: RelationshipShape, row: Sequence[Any]) -> RelationshipKey:

@@ -16,7 +16,9 @@ from geode_tui.target.geode_dsn import graph_identity
 
 _LIGHT = (
     "SELECT number, state, kind, source, target, graph, label, started, ended, error, steps,"
-    " format, ledger IS NOT NULL AS has_ledger FROM run ORDER BY number DESC"
+    " format, ledger IS NOT NULL AS has_ledger, EXISTS (SELECT 1 FROM chunk"
+    " WHERE chunk.run = run.number AND chunk.state <> 'planned') AS wrote FROM run"
+    " ORDER BY number DESC"
 )
 
 
@@ -37,6 +39,7 @@ class RunLine:
     steps: int
     format: int
     has_ledger: bool
+    wrote: bool
 
     @property
     def place(self) -> str:
@@ -138,14 +141,20 @@ def _begun_by(journal: Journal, number: int) -> str:
 
 
 def newest_resumable(lines: Sequence[RunLine]) -> RunLine | None:
-    """The newest run that can be resumed: no later run went to the same graph."""
-    seen = set()
+    """The newest run that can be resumed and wrote; only where there is none, one that did not.
+
+    No later run may have written to the same graph.
+    """
+    seen, never_wrote = set(), None
     for line in lines:
         graph = graph_identity(line.target), line.graph
         if line.resumable and graph not in seen:
-            return line
-        seen.add(graph)
-    return None
+            if line.wrote:
+                return line
+            never_wrote = never_wrote or line
+        if line.wrote:
+            seen.add(graph)
+    return never_wrote
 
 
 def newest_going(lines: Sequence[RunLine]) -> RunLine | None:
@@ -165,4 +174,5 @@ def _line(row: sqlite3.Row, journal: Journal) -> RunLine:
     fields = dict(row)
     if fields["state"] == "running" and not journal.locks.held(f"run-{row['number']}"):
         fields["state"] = "stopped"  # its process is gone without a word
-    return RunLine(**{**fields, "has_ledger": bool(fields["has_ledger"])})
+    flags = {name: bool(fields[name]) for name in ("has_ledger", "wrote")}
+    return RunLine(**(fields | flags))

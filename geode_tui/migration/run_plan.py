@@ -70,7 +70,8 @@ class RunPlan:
 
     `statements` would prepare the target. `refusals` say why a run would be refused as things
     are. `fence` names the snapshot under which the tables were cut. `like` is the number of the
-    run that the times are taken from, None where there is none like it.
+    run that the times are taken from, None where there is none like it. `target_facts` are what
+    was found out of the target, by name.
     """
 
     source: str
@@ -88,6 +89,7 @@ class RunPlan:
     fence: str
     like: int | None
     like_parallel: int | None
+    target_facts: tuple[tuple[str, str], ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -133,7 +135,7 @@ async def plan_run(
         findings = origin.findings
     waves = waves_of(request.mapping) if request.strategy == "incremental" else ()
     like = newest_like(journal, short_name(request.source)) if journal else None
-    statements, refusals = await asyncio.to_thread(_target, request, entities)
+    statements, refusals, facts = await asyncio.to_thread(_target, request, entities)
     refusals += _unfinished(journal, request)
     refusals += [f"{f.subject}: {f.message}" for f in findings if f.blocks]
     wave_of = {rule: wave.name for wave in waves for rule in wave.rules}
@@ -156,6 +158,7 @@ async def plan_run(
         fence,
         like.record.number if like else None,
         like.record.parallel if like else None,
+        tuple(facts),
     )
 
 
@@ -166,6 +169,7 @@ def plan_document(plan: RunPlan) -> dict[str, Any]:
         "target": plan.target,
         "graph": plan.graph,
         "target_exists": plan.target_exists,
+        "target_facts": dict(plan.target_facts),
         "mapping_hash": plan.mapping_hash,
         "strategy": plan.strategy,
         "parallel": plan.parallel,
@@ -209,22 +213,24 @@ def _guessed(entity: Entity) -> int | None:
     return max(1, min(MOST_CHUNKS, -(-entity.estimate // rows_a_chunk(entity))))
 
 
-def _target(request: PlanRequest, entities: Sequence[Entity]) -> tuple[list[str], list[str]]:
-    """What would be run to prepare the target, and why it would refuse the run."""
+def _target(
+    request: PlanRequest, entities: Sequence[Entity]
+) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """What would prepare the target, why it would refuse the run, and what is known of it."""
     shapes = [entity.shape for entity in entities if isinstance(entity.shape, NodeShape)]
     statements = preparation(request.target, request.graph, shapes)
     if not target_exists(request.target):
-        return statements, []
+        return statements, [], []
     target = open_target(request.target, request.graph, create=False, read_only=True)
     with contextlib.closing(target):
-        there = count_before(target, entities)
+        there, facts = count_before(target, entities), target.facts()
     held = {e.id: there[e.id] for e in entities if e.kind == "node" and there.get(e.id)}
     if not held:
-        return statements, []
+        return statements, [], facts
     some = ", ".join(f"{entity} {count:,}" for entity, count in list(held.items())[:3])
     more = ", …" if len(held) > 3 else ""
     what = f"{request.target} already holds nodes of the mapping's labels: {some}{more}"
-    return statements, [f"{what} (a run needs --into-existing)"]
+    return statements, [f"{what} (a run needs --into-existing)"], facts
 
 
 def _unfinished(journal: Journal | None, request: PlanRequest) -> list[str]:

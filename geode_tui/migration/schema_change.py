@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from geode_tui.errors import GeodeTuiError, UsageError
-from geode_tui.mapping.difference import compare
-from geode_tui.mapping.file import dump, parse
+from geode_tui.mapping.file import dump
 from geode_tui.mapping.model import Mapping, NodeRule
 from geode_tui.mapping.steps import Work
 from geode_tui.migration.backfill import NEW_SNAPSHOT, StopRequested
-from geode_tui.migration.engine import Engine, RunRequest
+from geode_tui.migration.engine import Engine, RunRequest, require_same
 from geode_tui.migration.journal import NewRun, RunKind, RunRecord
-from geode_tui.migration.left_out import left_out_of
+from geode_tui.migration.left_out import left_out_by_run, left_out_of
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.pre_images import PreImages
 from geode_tui.migration.schema_fill import Fill, Filling
@@ -33,7 +32,7 @@ from geode_tui.migration.schema_graph import (
     count_of_others,
     marked_shape,
 )
-from geode_tui.migration.schema_origin import SchemaOrigin
+from geode_tui.migration.schema_origin import SchemaOrigin, work_of
 from geode_tui.migration.schema_steps import GraphSteps
 from geode_tui.migration.target_names import require_distinct_names
 from geode_tui.migration.versions import Version, Versions, owners
@@ -132,21 +131,24 @@ class SchemaEngine(Engine):
 
     async def _decide(self, record: RunRecord, origin: SchemaOrigin, target: Target) -> Work:
         """What is to be done: decided before the first step, and as it was for a resumed run."""
-        old = parse(record.options["from"], f"the old mapping of run {record.number}").mapping
-        difference = compare(old, self._journal.mapping(record.number))
+        mapping = self._journal.mapping(record.number)
         if self._journal.chunks.has_written(record.number):
-            work = Work(difference, record.options["anew"])
+            work = work_of(record, mapping)
             if origin.is_given or _reads(work):
+                await origin.open()
+                origin.limit(work)
+                require_same(record, await origin.fields())
                 await origin.read()
             return work
         versions = await asyncio.to_thread(Versions(target).all)
         _require_version(record, versions)
-        work = Work(difference, {})
         anew: dict[str, str] = {}
+        work = work_of(record, mapping, anew)
         if origin.is_given or _reads(work):
+            await origin.open()
             await origin.read()
             anew = await _with_rejected_rows(work, origin)
-            work = Work(difference, anew)
+            work = work_of(record, mapping, anew)
         await asyncio.to_thread(_require_own, target, work, owners(versions))
         kept = await asyncio.to_thread(_counts, target, work)
         options = {"anew": anew, "kept": kept} | self._led_over(record, work)
@@ -168,7 +170,10 @@ class SchemaEngine(Engine):
         if not _reads(work):
             return [], []
         loads, fills = origin.choose(work)
-        self._require_same(self._journal.run(record.number), await origin.fields())
+        origin.limit(work)
+        fields, record = await origin.fields(), self._journal.run(record.number)
+        require_same(record, fields)
+        self._keep_fields(record, fields)
         self._show(record, [*loads, *fills])
         return loads, fills
 
@@ -272,16 +277,17 @@ class _Change:
         self._journal.chunks.set_before(self.record.number, counts)
 
     async def _ledger(self) -> Ledger:
-        entities = self._journal.chunks.entities(self.record.number)
-        left_out = {e.id: LeftOut(e.dead, e.orphans) for e in entities}
+        left_out = left_out_by_run(self._journal, self.record.number)
         before = self._journal.run(self.record.number).options["loads_before"]
+
+        runs = {self.record.uid}
 
         def show(entity: str) -> None:
             self.engine._progress.worker("V", f"comparing {entity}")
             self.check()
 
         try:
-            ledger = await self.origin.ledger(self.target, self.loads, left_out, before, show)
+            ledger = await self.origin.ledger(self.target, self.loads, left_out, before, show, runs)
         finally:
             self.engine._progress.worker("V", "")
         for entry in ledger.entries:

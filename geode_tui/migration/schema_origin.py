@@ -7,17 +7,29 @@ from collections.abc import Sequence
 from geode_tui.catalog import Catalog
 from geode_tui.errors import MappingError
 from geode_tui.mapping.check import check
+from geode_tui.mapping.difference import compare
 from geode_tui.mapping.edits import replace_rule
 from geode_tui.mapping.extract import compile_extract
-from geode_tui.mapping.file import MappingFile
+from geode_tui.mapping.file import MappingFile, parse
 from geode_tui.mapping.model import Mapping, Rule
 from geode_tui.mapping.steps import Work
+from geode_tui.migration.journal import RunRecord
 from geode_tui.migration.plan import Plan
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.migration.schema_fill import Fill, fill_of, with_properties
 from geode_tui.validation.entity import Entity, entity_of
 
 _GUARDED = ("DECIMAL", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
+
+
+def work_of(record: RunRecord, mapping: Mapping, anew: dict[str, str] | None = None) -> Work:
+    """What a run of kind `schema` does to lead a graph to `mapping`.
+
+    `anew` are the rules to load anew, with why; those that were decided on where it is None.
+    """
+    old = parse(record.options["from"], f"the old mapping of run {record.number}").mapping
+    anew = record.options.get("anew", {}) if anew is None else anew
+    return Work(compare(old, mapping), anew)
 
 
 class SchemaOrigin(PostgresOrigin):
@@ -34,6 +46,7 @@ class SchemaOrigin(PostgresOrigin):
         super().__init__(dsn, password, mapping, schemas, target)
         self._given = bool(dsn)
         self._catalog: Catalog | None = None
+        self._limited: tuple[Rule, ...] = ()
 
     @property
     def is_given(self) -> bool:
@@ -41,10 +54,8 @@ class SchemaOrigin(PostgresOrigin):
         return self._given
 
     async def read(self) -> None:
-        """Connect, read the catalog and check the new mapping on it (`findings`)."""
-        await self.open()
-        catalog = await self.source.catalog(self._schemas)
-        self._catalog = await self.source.described(catalog, self._mapping.queries)
+        """Read the catalog and check the new mapping on it (`findings`)."""
+        self._catalog = await self._described()
         check(MappingFile(self._mapping), self._catalog)
         self.findings = self._found(self._catalog)
 
@@ -58,6 +69,14 @@ class SchemaOrigin(PostgresOrigin):
         """Let the source go, if there is one."""
         if self._source is not None:
             await super().close()
+
+    def limit(self, work: Work) -> None:
+        """Say what is to be done: the source is what its rows are read from (`fields`)."""
+        filled = (pair.new for pair in work.kept if work.fills(pair))
+        self._limited = (*(rule for rule, _ in work.loaded()), *filled)
+
+    def _rules(self) -> Sequence[Rule]:
+        return self._limited
 
     def choose(self, work: Work) -> tuple[list[Entity], list[Fill]]:
         """Plan what must be read: entities to load, and fills. Raises MappingError."""

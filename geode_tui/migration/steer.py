@@ -9,11 +9,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from geode_tui.migration.control import Knobs
+from geode_tui.migration.control import ROOM_FOR_WORKERS, Knobs
 from geode_tui.migration.journal import Journal
-
-MOST_WORKERS = 16
-"""A run keeps room for so many workers, or for as many as it began with if those are more."""
 
 
 def knobs(run: int, path: Path | None = None) -> Knobs:
@@ -35,7 +32,7 @@ def change_workers(run: int, by: int, path: Path | None = None) -> int:
     with _journal(path) as journal, journal.store.write():
         begun_with = journal.run(run).parallel
         before = journal.control.knobs(run).parallel or begun_with
-        after = max(1, min(max(MOST_WORKERS, begun_with), before + by))
+        after = max(1, min(max(ROOM_FOR_WORKERS, begun_with), before + by))
         if after != before:
             journal.control.ask(run, parallel=after)
         return after

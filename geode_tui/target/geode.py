@@ -17,7 +17,7 @@ from typing import Any
 from geode_tui.errors import BusyError, GeodeTuiError, LostError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, OF, RUN, STEP
 from geode_tui.target.geode_change import Changing
-from geode_tui.target.geode_dialect import INDEXES, UNIQUE_INDEX, UNIQUES
+from geode_tui.target.geode_dialect import INDEXES, UNIQUE_INDEX, UNIQUES, schema_statement
 from geode_tui.target.geode_dsn import Address
 from geode_tui.target.geode_names import clean
 from geode_tui.target.geode_session import Sessions, StatementError, TooLargeError, again
@@ -98,14 +98,22 @@ class GeodeGraph(Changing):
 
     def prepare(self, nodes: Sequence[NodeShape]) -> list[str]:
         """Make indexes, then uniqueness, for each label; returns the statements that ran."""
-        ran = self.missing(nodes)
-        for statement in ran:
-            self._statements.run(statement)
+        self._must_write()
+        ran = []
+        for statement in self.missing(nodes):
+            try:
+                self._statements.run(statement)
+            except UsageError:  # without SHOW nobody knows what is there; keys are looked up then
+                if self.dialect.show:
+                    raise
+            else:
+                ran.append(statement)
         self._unique_names = None
         return ran
 
     def unprepare(self, statements: Sequence[str]) -> None:
         """Drop the indexes and constraints that these statements of `prepare` made."""
+        self._must_write()
         there = self._present_names()
         for statement in reversed(statements):
             name = _name_in(statement)
@@ -137,11 +145,8 @@ class GeodeGraph(Changing):
                     continue  # which is an index as well
                 name = _index_name(shape, letter)
                 fields = [named(field) for field in sorted(shape.key, key=lambda f: f == OF)]
-                found[name] = spellings[spelling].format(
-                    name=name,
-                    label=named(shape.label),
-                    fields=", ".join(fields),
-                    node_fields=", ".join(f"n.{field}" for field in fields),
+                found[name] = schema_statement(
+                    spellings[spelling], name, named(shape.label), fields
                 )
         return list(found.items())
 
@@ -167,6 +172,7 @@ class GeodeGraph(Changing):
 
     def write_nodes(self, batch: NodeBatch, repeated: bool) -> Written:
         """Write nodes; rows that Geode refuses are told apart one by one."""
+        self._must_write()
         if not batch.rows:
             return Written(0)
         seen: dict[Any, int] = {}
@@ -177,9 +183,8 @@ class GeodeGraph(Changing):
             nonlocal attempts
             attempts += 1
             # Without a rollback, what a refused attempt wrote is still there.
-            some_there = repeated or (attempts > 1 and not self.dialect.rollback)
-            found = self._sorted_out(batch, places, some_there, seen)
-            create, replaced, taken = found
+            left = attempts > 1 and not self.dialect.rollback
+            create, replaced, taken = self._sorted_out(batch, places, repeated, left, seen)
             count = self._write_nodes(batch, create, replaced)
             refused.extend(Refused(place, *UNIQUE) for place in taken)
             return count
@@ -188,25 +193,32 @@ class GeodeGraph(Changing):
         return Written(written, (), tuple(sorted([*refused, *more], key=lambda r: r.position)))
 
     def _sorted_out(
-        self, batch: NodeBatch, places: Sequence[int], repeated: bool, seen: dict[Any, int]
+        self,
+        batch: NodeBatch,
+        places: Sequence[int],
+        repeated: bool,
+        left: bool,
+        seen: dict[Any, int],
     ) -> tuple[Sequence[int], list[int], list[int]]:
         """The positions of the rows to create, to replace, and whose key another node has.
 
+        With `left` an attempt before has left something: that has the row's own fingerprint.
         `seen` says which row of the batch has a key first.
         """
-        if not repeated and self._is_unique(batch.shape):
+        if not repeated and not left and self._is_unique(batch.shape):
             return places, [], []
         create, replaced, taken = [], [], []
         shape = batch.shape
         fields = [shape.properties.index(name) for name in shape.key]
         keys = [tuple(batch.rows[place][field] for field in fields) for place in places]
-        for place, key, runs in zip(places, keys, self._runs_of(shape, keys), strict=True):
+        for place, key, marks in zip(places, keys, self._marks_of(shape, keys), strict=True):
+            ours = [mark for run, mark in marks if run == batch.run]
             first = place if None in key else seen.setdefault(comparable(key), place)
             if first != place:
                 taken.append(place)
-            elif not runs:
+            elif not marks:
                 create.append(place)
-            elif repeated and batch.run in runs:
+            elif (repeated and ours) or (left and batch.rows[place][-1] in ours):
                 replaced.append(place)
             else:
                 taken.append(place)
@@ -223,13 +235,19 @@ class GeodeGraph(Changing):
             return len(made) + len(changed)
 
         count = self._committed(work)
-        ends = _ends([*made, *changed])
-        self._prove(
-            f"MATCH {keyed_node('n', batch.shape, 'k')} "
-            f"WHERE {of_run('n')} AND n.{FINGERPRINT} = row.f RETURN row.f AS f",
-            [_node_proof(batch, place) for place in ends],
-            batch.run,
-        )
+        proofs = [_node_proof(batch, place) for place in _ends([*made, *changed])]
+        found = [row for row in proofs if all(map(_can_be_found, row.values()))]
+        scanned = [row for row in proofs if row not in found]
+        for pattern, rows in (
+            (keyed_node("n", batch.shape, "k"), found),
+            (f"(n:{named(batch.shape.label)})", scanned),
+        ):
+            self._prove(
+                f"MATCH {pattern} WHERE {of_run('n')} AND n.{FINGERPRINT} = row.f "
+                "RETURN row.f AS f",
+                rows,
+                batch.run,
+            )
         return count
 
     def _create_nodes(
@@ -269,6 +287,7 @@ class GeodeGraph(Changing):
 
     def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
         """Write relationships; a row whose end is not there is an orphan."""
+        self._must_write()
         shape = batch.shape
         if not self.dialect.direction and named(shape.start.label) == named(shape.end.label):
             raise GeodeTuiError(
@@ -439,6 +458,9 @@ class GeodeGraph(Changing):
             if len(places) == 1:
                 why = f"the row is larger than the server takes: {error}"
                 return 0, [Refused(places[0], "value", why)]
+        except ValueError as error:  # before anything was sent
+            if len(places) == 1:
+                return 0, [Refused(places[0], "value", f"a value cannot be sent: {error}")]
         middle = len(places) // 2
         first, some = self._halving(places[:middle], write)
         second, more = self._halving(places[middle:], write)
@@ -470,7 +492,7 @@ class GeodeGraph(Changing):
             raise LostError(
                 "Geode told that a batch is committed, and it is not there",
                 "a read after the commit does not show it",
-                "geode-tui resume writes it again",
+                "write it again: geode-tui resume",
             )
 
 
@@ -508,6 +530,11 @@ def _node_proof(batch: NodeBatch, place: int) -> dict[str, Any]:
     row, shape = batch.rows[place], batch.shape
     key = tuple(row[shape.properties.index(name)] for name in shape.key)
     return key_row(shape, key, "k") | {"f": row[-1]}
+
+
+def _can_be_found(value: Any) -> bool:
+    """Whether a property can be looked for by a value: nothing equals null or NaN."""
+    return value is not None and value == value
 
 
 def _end_row(batch: RelationshipBatch, place: int) -> dict[str, Any]:

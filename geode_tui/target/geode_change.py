@@ -70,7 +70,8 @@ class Changing(Reading):
 
     def _delete(self, match: str, variable: str, given: Mapping[str, Any]) -> int:
         """Remove all that matches, in parts; returns how many. Raises GeodeTuiError."""
-        count = f"{match} RETURN count({variable}) AS c"
+        number = self.dialect.edges if variable == "r" else "count(n)"
+        count = f"{match} RETURN {number} AS c"
         before = left = self._number(count, dict(given))
         if left and variable == "r":
             self._must_delete_relationships()

@@ -7,6 +7,7 @@ Whatever the server does with them, they are looked for and removed afterwards.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 import uuid
@@ -21,12 +22,14 @@ SCRATCH = "_GeodeTuiProbe"
 """The label of the nodes that are made to try something."""
 _LINK = "_GEODE_TUI_PROBE"
 _OLD_SECONDS = 3_600
+_ATTEMPTS, _PAUSE = 6, 0.02  # where another transaction is in the way; in seconds, doubled
 
 # The ways to go through a list of rows that is a parameter; `each` is a statement for each row.
 UNWIND, FOR, EACH = "UNWIND", "FOR", "each row"
 _THROUGH = {UNWIND: "UNWIND $rows AS row ", FOR: "FOR row IN $rows ", EACH: ""}
 
-# {name}, {label}, {fields} (bare names), {node_fields} (with `n.`).
+# {name}, {label}, {fields} (bare names), {node_fields} (with `n.`), {asserted} (these, several in
+# parentheses).
 INDEXES = {
     "ON Label(property)": "CREATE INDEX {name} ON {label}({fields})",
     "FOR (n:Label) ON (n.property)": "CREATE INDEX {name} FOR (n:{label}) ON ({node_fields})",
@@ -37,10 +40,25 @@ UNIQUES = {
     "CONSTRAINT … ON Label(property) ASSERT UNIQUE": (
         "CREATE CONSTRAINT {name} ON {label}({fields}) ASSERT UNIQUE"
     ),
+    "CONSTRAINT … ON (n:Label) ASSERT n.property IS UNIQUE": (
+        "CREATE CONSTRAINT {name} ON (n:{label}) ASSERT {asserted} IS UNIQUE"
+    ),
     "CONSTRAINT … FOR (n:Label) ON (n.property) UNIQUE": (
         "CREATE CONSTRAINT {name} FOR (n:{label}) ON ({node_fields}) UNIQUE"
     ),
 }
+
+
+def schema_statement(spelling: str, name: str, label: str, fields: Sequence[str]) -> str:
+    """A statement of INDEXES or UNIQUES for the properties of a label."""
+    of_node = ", ".join(f"n.{field}" for field in fields)
+    return spelling.format(
+        name=name,
+        label=label,
+        fields=", ".join(fields),
+        node_fields=of_node,
+        asserted=f"({of_node})" if len(fields) > 1 else of_node,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +66,8 @@ class Dialect:
     """What works. `rows` is one of UNWIND, FOR, EACH; `index` and `unique` are keys of INDEXES
     and UNIQUES, empty where no spelling works (or, for `unique`, none keeps a second node out).
 
-    `parts` says that a changing statement may be limited (`WITH n LIMIT 10 DELETE n`).
+    `parts` says that a changing statement may be limited (`WITH n LIMIT 10 DELETE n`), `tried`
+    whether statements that write were tried: what is said of them is a guess otherwise.
     """
 
     parameters: bool = True
@@ -67,33 +86,42 @@ class Dialect:
     parts: bool = True
     distinct: bool = True
     temporal: bool = False
+    tried: bool = True
 
     @property
     def through(self) -> str:
         """How a statement on `$rows` begins."""
         return _THROUGH[self.rows]
 
+    @property
+    def edges(self) -> str:
+        """What counts the relationships `r`, each once also where it is met from both ends."""
+        return "count(r)" if self.direction or not self.distinct else "count(DISTINCT r)"
+
     def facts(self) -> list[tuple[str, str]]:
         """Each finding by name, in words."""
-        return [
+        asked = [
             ("parameters", _works(self.parameters)),
             ("rows in a list of maps", self.rows if self.maps else f"do not work: {self.rows}"),
-            ("MERGE", _works(self.merge)),
-            ("SET from a map", _works(self.set_map) if self.set_map else "property by property"),
-            ("several CREATE in a statement", _works(self.several)),
+            ("SHOW INDEXES", _works(self.show)),
+            ("count(DISTINCT)", _works(self.distinct)),
+            ("temporal functions", f"{_works(self.temporal)}; times are kept as ISO 8601 text"),
+        ]
+        if not self.tried:
+            return [*asked, ("what changes the graph", "not tried: opened for reading only")]
+        keeps = self.delete_relationship
+        return [
+            *asked,
             ("index", self.index or "no known spelling works: look-ups scan"),
             ("uniqueness", self.unique or "no known spelling works: keys are looked up first"),
-            ("SHOW INDEXES", _works(self.show)),
             ("rollback of CREATE", _works(self.rollback)),
             ("rollback of SET", _works(self.rollback_set)),
             ("direction in MATCH", "enforced" if self.direction else "NOT enforced"),
-            (
-                "DELETE of a relationship",
-                "keeps its nodes" if self.delete_relationship else "does NOT work",
-            ),
+            ("DELETE of a relationship", "keeps its nodes" if keeps else "does NOT work"),
             ("changes in parts (WITH … LIMIT)", _works(self.parts)),
-            ("count(DISTINCT)", _works(self.distinct)),
-            ("temporal functions", f"{_works(self.temporal)}; times are kept as ISO 8601 text"),
+            ("MERGE", _works(self.merge)),
+            ("SET from a map", _works(self.set_map)),
+            ("several CREATE in a statement", _works(self.several)),
         ]
 
 
@@ -118,7 +146,8 @@ async def probe_reading(session: Session) -> Dialect:
         if await asked.gives(f"{_THROUGH[form]}RETURN row.a AS a", given, [1, 2]):
             rows, maps = form, True
             break
-    distinct = await asked.gives("UNWIND [1, 1, 2] AS x RETURN count(DISTINCT x) AS c", {}, [2])
+    through = "FOR x IN [1, 1, 2]" if rows == FOR else "UNWIND [1, 1, 2] AS x"
+    distinct = await asked.gives(f"{through} RETURN count(DISTINCT x) AS c", {}, [2])
     temporal = await asked.works("RETURN datetime($x) AS x", {"x": "2024-02-29T13:14:15.123456Z"})
     show = await asked.may("SHOW INDEXES", {})
     index, unique = next(iter(INDEXES)), next(iter(UNIQUES))  # what would be tried first
@@ -134,13 +163,14 @@ async def probe_reading(session: Session) -> Dialect:
         show,
         distinct=distinct,
         temporal=temporal,
+        tried=False,
     )
 
 
 async def probe(session: Session, mark: str) -> Dialect:
     """All of it, with scratch nodes that are gone afterwards. Raises GeodeTuiError.
 
-    They are known by the mark, see `new_mark`; where the connection breaks, `clean_up` removes them.
+    They are known by the mark, see `new_mark`; where the connection breaks, `clean_up` is for them.
     """
     read = await probe_reading(session)
     asked = _Asked(session)
@@ -149,12 +179,13 @@ async def probe(session: Session, mark: str) -> Dialect:
         await scratch.sweep()
         return await _probe_writing(read, asked, scratch)
     finally:
-        await scratch.clear()
+        with contextlib.suppress(GeodeTuiError):
+            await scratch.clear()
 
 
 def new_mark() -> str:
-    """What tells the scratch nodes of one probe from those of others."""
-    return uuid.uuid4().hex[:12]
+    """What tells the scratch nodes of one probe from those of others; it begins with the time."""
+    return f"{int(time.time()):08x}{uuid.uuid4().hex[:12]}"
 
 
 async def clean_up(session: Session, mark: str) -> None:
@@ -183,8 +214,8 @@ async def _drop(asked: _Asked, name: str) -> None:
 
 async def _probe_writing(read: Dialect, asked: _Asked, scratch: _Scratch) -> Dialect:
     label, mark = SCRATCH, scratch.mark
-    create = f"CREATE (n:{label} {{probe: $p, key: 1, at: $at}})"
-    await asked.must(create, {"p": mark, "at": int(time.time())})
+    create = f"CREATE (n:{label} {{probe: $p, key: 1}})"
+    await asked.must(create, {"p": mark})
     rollback = await scratch.undone(f"CREATE (n:{label} {{probe: $p, key: 2}})", 1)
     rollback_set = await scratch.undone(
         f"MATCH (n:{label} {{probe: $p}}) SET n.key = 2", 1, "n.key = 1"
@@ -268,7 +299,7 @@ async def _first_spelling(
     for number, (spelling, statement) in enumerate(spellings.items()):
         name = _name(scratch.mark, number, "u" if holds else "i")
         label = _label(scratch.mark, number)
-        text = statement.format(name=name, label=label, fields="key", node_fields="n.key")
+        text = schema_statement(statement, name, label, ["key"])
         if not await asked.may(text, {}):
             continue
         kept = holds is None or await holds(asked, scratch, label)
@@ -287,8 +318,8 @@ class _Scratch:
 
     async def sweep(self) -> None:
         """Remove what probes left an hour ago or earlier that were killed."""
-        given = {"old": int(time.time()) - _OLD_SECONDS}
-        await self._asked.works(f"MATCH (n:{SCRATCH}) WHERE n.at < $old DETACH DELETE n", given)
+        given = {"old": f"{int(time.time()) - _OLD_SECONDS:08x}"}
+        await self._asked.works(f"MATCH (n:{SCRATCH}) WHERE n.probe < $old DETACH DELETE n", given)
 
     async def count(self, where: str = "") -> int:
         condition = f" WHERE {where}" if where else ""
@@ -298,12 +329,11 @@ class _Scratch:
         return int(answer.rows[0][0]) if answer.rows else 0
 
     async def clear(self, label: str = SCRATCH) -> None:
-        """Remove what is left; nothing here may fail a probe."""
-        with contextlib.suppress(GeodeTuiError, StatementError):
-            given = {"p": self.mark}
-            match = f"MATCH (n:{label} {{probe: $p}})"
-            if not await self._asked.works(f"{match} DETACH DELETE n", given):
-                await self._asked.works(f"{match} DELETE n", given)
+        """Remove what is left."""
+        given = {"p": self.mark}
+        match = f"MATCH (n:{label} {{probe: $p}})"
+        if not await self._asked.works(f"{match} DETACH DELETE n", given):
+            await self._asked.works(f"{match} DELETE n", given)
 
     async def makes(
         self, statement: str, nodes: int, where: str = "", more: Mapping[str, Any] | None = None
@@ -337,15 +367,16 @@ class _Asked:
 
     async def works(self, text: str, parameters: Mapping[str, Any]) -> bool:
         """Whether the server carries a statement out."""
-        for attempt in range(5):
+        for attempt in range(_ATTEMPTS):
             try:
                 await self.session.run(text, parameters)
                 return True
             except StatementError as error:
-                if error.code in ("28000", "42501"):
+                if error.is_of_rights:
                     raise error.told(text) from error
-                if not error.is_conflict or attempt == 4:
+                if not error.is_conflict:
                     return False
+            await asyncio.sleep(_PAUSE * 2**attempt)
         return False
 
     async def may(self, text: str, parameters: Mapping[str, Any]) -> bool:
@@ -359,18 +390,19 @@ class _Asked:
         try:
             answer = await self.session.run(text, parameters)
         except StatementError as error:
-            if error.code in ("28000", "42501"):
+            if error.is_of_rights:
                 raise error.told(text) from error
             return False
         return [row[0] for row in answer.rows] == list(column)
 
     async def must(self, text: str, parameters: Mapping[str, Any]) -> Answer:
         """The answer to what every server must understand. Raises GeodeTuiError."""
-        for _ in range(5):
+        for attempt in range(_ATTEMPTS):
             try:
                 return await self.session.run(text, parameters)
             except StatementError as error:
                 if not error.is_conflict:
                     raise error.told(text) from error
                 last = error
+            await asyncio.sleep(_PAUSE * 2**attempt)
         raise BusyError("others are in the way of a probe", str(last), "try again")

@@ -31,6 +31,7 @@ from geode_tui.target.geode_statements import (
     relationship_row,
     restored,
     returned,
+    told_apart,
     typed_key,
 )
 from geode_tui.target.geode_wire import GraphEdge, GraphNode
@@ -79,7 +80,7 @@ class Reading:
     def describe(self) -> TargetFacts:
         """What the target is and holds."""
         nodes = self._number("MATCH (n) RETURN count(n) AS c")
-        relationships = self._number("MATCH ()-[r]->() RETURN count(r) AS c")
+        relationships = self._number(f"MATCH ()-[r]->() RETURN {self.dialect.edges} AS c")
         graph = self._sessions.address.graph
         return TargetFacts("Geode", "", self.place, graph, nodes, relationships)
 
@@ -89,7 +90,8 @@ class Reading:
             answer = self._statements.run(plain(statement))
         else:
             answer = self._statements.looked(plain(statement))
-        return [dict(zip(answer.columns, row, strict=False)) for row in answer.rows]
+        names = told_apart(answer.columns)
+        return [dict(zip(names, row, strict=True)) for row in answer.rows]
 
     def _number(self, text: str, parameters: dict[str, Any] | None = None) -> int:
         return self._statements.number(text, parameters)
@@ -121,7 +123,8 @@ class Reading:
 
     def count_type(self, type_name: str) -> int:
         """How many relationships have the type, whatever their ends."""
-        return self._number(f"MATCH ()-[r:{named(type_name)}]->() RETURN count(r) AS c")
+        pattern = f"()-[r:{named(type_name)}]->()"
+        return self._number(f"MATCH {pattern} RETURN {self.dialect.edges} AS c")
 
     def count_of_run(self, shape: NodeShape | RelationshipShape, run: str) -> int:
         """How many nodes or relationships of a shape a run wrote."""
@@ -134,7 +137,8 @@ class Reading:
     def count_after(self, run: str, step: int) -> tuple[int, int]:
         """How many nodes and relationships a run wrote in steps after `step`."""
         nodes = f"MATCH (n) WHERE {after('n', step)} RETURN count(n) AS c"
-        relationships = f"MATCH ()-[r]->() WHERE {after('r', step)} RETURN count(r) AS c"
+        edges = self.dialect.edges
+        relationships = f"MATCH ()-[r]->() WHERE {after('r', step)} RETURN {edges} AS c"
         given = bounds(run, step)
         return self._number(nodes, given), self._number(relationships, given)
 
@@ -252,13 +256,16 @@ class Reading:
             nodes.sort(key=lambda node: node.id)
         return found
 
-    def _runs_of(self, shape: NodeShape, keys: Sequence[Key]) -> list[list[Any]]:
-        """The runs of the nodes of each key."""
-        found: list[list[Any]] = [[] for _ in keys]
+    def _marks_of(self, shape: NodeShape, keys: Sequence[Key]) -> list[list[tuple[Any, Any]]]:
+        """The run and the fingerprint of the nodes of each key."""
+        found: list[list[tuple[Any, Any]]] = [[] for _ in keys]
         rows = [key_row(shape, key, "k") | {"i": n} for n, key in enumerate(keys)]
-        text = f"MATCH {keyed_node('n', shape, 'k')} RETURN row.i AS i, n.{RUN} AS run"
-        for place, run in self._statements.ask(text, rows):
-            found[place].append(run)
+        text = (
+            f"MATCH {keyed_node('n', shape, 'k')} "
+            f"RETURN row.i AS i, n.{RUN} AS run, n.{FINGERPRINT} AS f"
+        )
+        for place, run, mark in self._statements.ask(text, rows):
+            found[place].append((run, mark))
         return found
 
     def _edges_of(

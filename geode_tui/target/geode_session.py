@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import threading
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else it writes over the screen, from C
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # else it disturbs programs that we start
 
 import grpc
 from geode_client import transport as driver
@@ -31,7 +33,6 @@ from geode_client.proto import (
     ExecutionResponse,
     GeodeServiceStub,
     HelloRequest,
-    PullRequest,
     RollbackRequest,
 )
 
@@ -55,8 +56,10 @@ STALE_SECONDS = 15.0
 
 _EXECUTE = "/geode.GeodeService/Execute"
 _CONFLICT = ("40001", "40P01", "40502")
-_LOGIN = ("28000", "28P01", "08P01")
-_TOO_LARGE = ("RESOURCE_EXHAUSTED", "Message too large", "larger than max")
+_LOGIN = ("28", "08P01")
+_OF_RIGHTS = ("permission", "privilege", "not allowed", "denied", "role")
+_TOO_LARGE = ("RESOURCE_EXHAUSTED", "larger than max")
+_ANSWER_TOO_LARGE = "CLIENT: "  # so gRPC tells its own limit from the server's
 
 _NOTHING_MORE = ("00", "01", "02")
 """Classes of codes that are no errors: success, a warning, no data."""
@@ -100,17 +103,24 @@ class StatementError(Exception):
         return self.code in _CONFLICT
 
     @property
+    def is_of_rights(self) -> bool:
+        """Whether the role may not do it."""
+        of_login = self.code.startswith("28")
+        of_rights = any(word in self.text.lower() for word in _OF_RIGHTS)
+        return self.code == "42501" or (of_login and of_rights)
+
+    @property
     def is_of_row(self) -> bool:
         """Whether a value or a key was refused: class 22, data, or 23, integrity."""
         return self.code.startswith(("22", "23"))
 
     def told(self, statement: str) -> GeodeTuiError:
         """The error for a person."""
-        if self.code in _LOGIN:
-            return ConnectError("Geode refuses the login", self.text, "check user and password")
-        if self.code == "42501":
+        if self.is_of_rights:
             what = "the role may not do this in Geode"
             return PermissionRefusedError(what, self.text, "ask for the right to write the graph")
+        if self.code.startswith(_LOGIN):
+            return ConnectError("Geode refuses the login", self.text, "check user and password")
         if self.is_conflict:
             return BusyError("another transaction is in the way", str(self), "try again")
         if self.is_syntax:
@@ -139,6 +149,8 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
     """
 
     _streams_end = True
+    _exec_stream: Any = None
+    _execute: Any = None
 
     async def connect(self) -> None:
         """Open the channel; nothing is sent before the login."""
@@ -149,6 +161,8 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
             ("grpc.max_send_message_length", -1),
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.enable_retries", 0),
+            # Each a connection of its own: the server ends the session when it is closed.
+            ("grpc.use_local_subchannel_pool", 1),
         ]
         if not config.tls_enabled:
             self._channel = grpc.aio.insecure_channel(f"{place}:{config.port}", options)
@@ -181,6 +195,13 @@ class GrpcTransport(driver.GrpcTransport):  # type: ignore[misc]  # the driver h
         if name and name != config.host:
             options = [*options, ("grpc.ssl_target_name_override", name)]
         return options, grpc.ssl_channel_credentials(root, key, certificate)
+
+    async def close(self) -> None:
+        """Close the channel; whatever still holds a call of it would keep its connection open."""
+        if self._exec_stream is not None:
+            self._exec_stream.cancel()
+        self._exec_stream = self._execute = None
+        await super().close()
 
     async def execute_bytes(self, request: bytes) -> Any:
         """The first message of the answer to an `ExecuteRequest`."""
@@ -327,19 +348,19 @@ class Session:
     ) -> AsyncIterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
         """The pages of an answer; an answer that ends before its last page is an error."""
         transport, columns, final = self._transport, None, False
+        self._must_be_whole()
         message = await self._one(transport.execute_bytes(request))
-        pulled = False
         while True:
             payload = message.WhichOneof("payload")
             if payload == "error":
                 self.used = time.monotonic()
-                if _is_no_error(message.error):
-                    return
-                raise StatementError(message.error.code, message.error.message)
+                if not _is_no_error(message.error):
+                    raise self._refused(message.error)
+                return
             if payload == "schema":
                 columns = tuple(column.name for column in message.schema.columns)
             elif payload == "page":
-                pulled = pulled or (columns is None and not message.page.final)
+                self._check_width(message.page, columns)
                 final = message.page.final
                 yield columns or (), decode_page(message.page)
                 if final:
@@ -348,19 +369,24 @@ class Session:
                             await transport.finish()
                     self.used = time.monotonic()
                     return
-            if pulled:
-                message = await self._pulled()
-            else:
-                message = await self._one(transport.read_next())
+            message = await self._one(transport.read_next())
 
-    async def _pulled(self) -> Any:
-        """The next page for a server that sends pages only when asked (QUIC)."""
-        request = PullRequest(session_id=self._transport.session_id, page_size=1_000)
-        async with self._deadline():
-            message = await self._transport.pull(request)
-        if not message.HasField("pull"):
-            raise self._lost("the server sent something else than a page")
-        return message.pull.response
+    def _must_be_whole(self) -> None:
+        """A late answer would be taken for the next one's."""
+        if self.broken:
+            raise self._lost("it failed before")
+
+    def _refused(self, error: Any) -> GeodeTuiError | StatementError:
+        """What an error of the server means to who sent the statement."""
+        refused = StatementError(error.code, error.message)
+        if error.code.startswith("28") and not refused.is_of_rights:
+            return self._lost(f"the server does not know the session any more: {refused}")
+        return refused
+
+    def _check_width(self, page: Any, columns: tuple[str, ...] | None) -> None:
+        """Rows whose columns have no names could be anything's."""
+        if page.rows and len(page.rows[0].values) != len(columns or ()):
+            raise self._lost("the server sent rows without telling their columns")
 
     async def _one(self, waiting: Coroutine[Any, Any, Any]) -> Any:
         """One message of an answer, in time."""
@@ -381,9 +407,9 @@ class Session:
         except GeodeTuiError:
             raise
         except Exception as error:
-            self.broken = True
-            if any(sign in str(error) for sign in _TOO_LARGE):
-                raise TooLargeError(str(error)) from error
+            text = str(error)
+            if any(sign in text for sign in _TOO_LARGE) and _ANSWER_TOO_LARGE not in text:
+                raise TooLargeError(_short(error)) from error
             raise self._lost(_short(error)) from error
         except BaseException:
             self.broken = True
@@ -392,18 +418,22 @@ class Session:
     def _lost(self, why: str) -> LostError:
         self.broken = True
         return LostError(
-            f"the connection to {self._address.place} broke", why, "geode-tui resume goes on"
+            f"the connection to {self._address.place} broke",
+            why,
+            "see that the server runs, then: geode-tui resume",
         )
 
     # -- transactions -----------------------------------------------------------------------------
 
     async def begin(self, read_only: bool = False) -> None:
         """Begin a transaction."""
+        self._must_be_whole()
         request = BeginRequest(session_id=self._transport.session_id, read_only=read_only)
         await self._say("begin", self._transport.begin(request))
 
     async def commit(self) -> None:
         """Commit. Raises BusyError where the server refused it: nothing is written then."""
+        self._must_be_whole()
         request = CommitRequest(session_id=self._transport.session_id)
         answer = await self._say("commit", self._transport.commit(request))
         if not answer.success:
@@ -412,6 +442,8 @@ class Session:
 
     async def rollback(self) -> None:
         """Roll back; a connection that cannot is not used again."""
+        if self.broken:
+            return
         try:
             request = RollbackRequest(session_id=self._transport.session_id)
             answer = await self._say("rollback", self._transport.rollback(request))
@@ -425,8 +457,7 @@ class Session:
         if message.HasField(what):
             return getattr(message, what)
         if message.HasField("execute") and message.execute.HasField("error"):
-            error = message.execute.error
-            raise StatementError(error.code, error.message)
+            raise self._refused(message.execute.error)
         raise self._lost(f"the server answered something else to {what.upper()}")
 
 
@@ -445,6 +476,7 @@ class Sessions:
         self._idle: list[Session] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._let_go = False
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_log_quietly)  # what matters is raised
         self._thread = threading.Thread(target=self._loop.run_forever, name="geode", daemon=True)
@@ -512,6 +544,9 @@ class Sessions:
         finally:
             for session in stale:
                 self._drop(session)
+        if self._let_go:
+            self._let_go = False
+            gc.collect(1)  # a call of gRPC that failed is in a cycle, and keeps its connection open
         session = Session(self.address, self._password)
         self.wait(session.open())
         return session
@@ -524,6 +559,7 @@ class Sessions:
         self._drop(session)
 
     def _drop(self, session: Session) -> None:
+        self._let_go = True
         with contextlib.suppress(Exception):
             self.wait(session.close())
 
@@ -622,7 +658,7 @@ def _connect_error(address: Address, error: Exception, heard: Sequence[str]) -> 
 
 
 _OF_CERTIFICATES = ("certificate", "ssl", "tls", "handshake", "verif", "match either")
-_OF_OTHERS = ("parsing http/2", "alpn", "unimplemented", "error parsing message")
+_OF_OTHERS = ("parsing http/2", "alpn", "method not found", "error parsing message")
 
 
 def _closed_because(transport: Any) -> list[str]:
@@ -639,6 +675,6 @@ def _short(error: BaseException) -> str:
     for line in str(error).splitlines():
         if "details =" in line:
             return line.partition("=")[2].strip().strip('"')
-    text = str(error).partition("Failed to establish QUIC connection: ")
-    text = text[2].strip() or text[0].strip()
+    before, _, after = str(error).partition("Failed to establish QUIC connection: ")
+    text = after.strip() or before.strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -8,6 +8,7 @@ type that the property is declared with.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -266,6 +267,21 @@ def returned(variable: str, names: Sequence[str]) -> list[str]:
 def numbered(items: Sequence[str]) -> str:
     """A list to RETURN whose columns have names of their own: equal ones would fall together."""
     return ", ".join(f"{item} AS c{n}" for n, item in enumerate(items))
+
+
+def told_apart(columns: Sequence[str]) -> list[str]:
+    """The names of columns, with a number where one comes again: rows go by name."""
+    names: list[str] = []
+    for column in columns:
+        free = (f"{column}_{n}" for n in itertools.count(2))
+        names.append(
+            next(
+                name
+                for name in (column, *itertools.islice(free, len(columns)))
+                if name not in names
+            )
+        )
+    return names
 
 
 def key_row(shape: NodeShape, key: Key, prefix: str) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from geode_tui.mapping.model import RUN
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
+
+SCANNED_AT_ONCE = 5_000
 
 
 def count_before(target: Target, entities: Sequence[Any]) -> dict[str, int]:
@@ -37,14 +41,22 @@ def count_before(target: Target, entities: Sequence[Any]) -> dict[str, int]:
 
 
 class Since:
-    """A target whose counts leave out what was there before; all else is the target's own."""
+    """A target whose counts leave out what was there before; all else is the target's own.
+
+    `runs` are the marks of the runs that wrote since.
+    """
 
     def __init__(
-        self, target: Target, before: Mapping[str, int], seen: dict[str, int] | None = None
+        self,
+        target: Target,
+        before: Mapping[str, int],
+        seen: dict[str, int] | None = None,
+        runs: Set[str] = frozenset(),
     ) -> None:
         self._target = target
         self._before = before
         self._seen = seen if seen is not None else {}
+        self._runs = runs
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._target, name)
@@ -82,9 +94,21 @@ class Since:
         return self._since(name, self._target.duplicate_nodes(shape))
 
     def duplicate_relationships(self, shape: RelationshipShape) -> int:
-        """As the target's, less what was there before."""
+        """As the target's, less what was there before and what a run wrote beside it."""
         name = f"duplicate relationships {_pattern(shape)}"
-        return self._since(name, self._target.duplicate_relationships(shape))
+        count = self._since(name, self._target.duplicate_relationships(shape))
+        if count > 0 and self._runs and f"relationships {_pattern(shape)}" in self._before:
+            return self._duplicates_of_runs(shape)
+        return count
+
+    def _duplicates_of_runs(self, shape: RelationshipShape) -> int:
+        """How many relationships the runs made beyond the first of their key (a scan)."""
+        equal: Counter[int] = Counter()  # relationships by how many there are of their key
+        for page in self._target.scan_relationships(shape, [RUN], SCANNED_AT_ONCE):
+            keys = [key for key, (run,) in page if run in self._runs]
+            for some in self._target.read_relationships(shape, keys):
+                equal[sum(own.get(RUN) in self._runs for own in some)] += 1
+        return sum(found // of * (of - 1) for of, found in equal.items() if of)
 
     def _since(self, name: str, count: int) -> int:
         self._seen[name] = count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, cast
 
 from geode_tui.mapping.model import FINGERPRINT
@@ -14,7 +14,7 @@ from geode_tui.target.model import NodeShape, Target
 from geode_tui.validation.before import Since
 from geode_tui.validation.digest import same_value
 from geode_tui.validation.ledger import Difference, Entry, Ledger
-from geode_tui.validation.verify import LeftOut, shown
+from geode_tui.validation.verify import LeftOut, like, shown
 
 SAMPLE_ROWS = 200
 
@@ -28,18 +28,19 @@ def take_file_ledger(
     before: Mapping[str, int],
     fence: str,
     progress: Callable[[str], None],
+    runs: Set[str] = frozenset(),
 ) -> Ledger:
     """Count every entity on both sides and compare a sample; blocks, for a thread.
 
     Raises GeodeTuiError.
     """
-    since = cast(Target, Since(target, before))
+    since = cast(Target, Since(target, before, runs=runs))
     entries, differences = [], []
     for entity in entities:
         progress(entity.id)
         out = left_out.get(entity.id, LeftOut())
         counts = _counted(since, entity)
-        sampled, found = _compare_sample(files, target, entity)
+        sampled, found = _compare_sample(files, target, entity, out)
         differences += found
         entries.append(
             Entry(
@@ -66,7 +67,7 @@ def _counted(target: Target, entity: FileEntity) -> tuple[int, int]:
 
 
 def _compare_sample(
-    files: GraphFiles, target: Target, entity: FileEntity
+    files: GraphFiles, target: Target, entity: FileEntity, left_out: LeftOut
 ) -> tuple[int, list[Difference]]:
     """The first records of some parts of the files, value by value."""
     ranges = files.cut(entity, 8 * 1024 * 1024)
@@ -75,6 +76,9 @@ def _compare_sample(
     rows = [
         row for low, high in some for row in next(iter(files.rows(entity, low, high, each)), [])
     ]
+    keys = [entity.key_text(row) for row in rows]
+    dead = left_out.among(keys)
+    rows = [row for row, key in zip(rows, keys, strict=True) if key not in dead]
     if not rows:
         return 0, []
     there = _read(target, entity, rows)
@@ -87,7 +91,9 @@ def _read(target: Target, entity: FileEntity, rows: Sequence[Any]) -> list[dict[
     if isinstance(shape, NodeShape):
         return target.read_nodes(shape, [entity.node_key(row) for row in rows])
     keys = [entity.relationship_key(row) for row in rows]
-    return [some[0] if some else None for some in target.read_relationships(shape, keys)]
+    found = target.read_relationships(shape, keys)
+    marks = [row[entity.fingerprint_at] for row in rows]
+    return [like(some, mark) for some, mark in zip(found, marks, strict=True)]
 
 
 def _difference(entity: FileEntity, row: Any, there: dict[str, Any] | None) -> Difference | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 from geode_tui.mapping import gql
@@ -32,10 +32,20 @@ class RowReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """How many rows of an entity a run could not write, and how many had no end to hold."""
+    """How many rows of an entity a run could not write, and how many had no end to hold.
+
+    `known` tells of some rows, named as people see their keys, which ones are among these.
+    """
 
     dead: int = 0
     orphans: int = 0
+    known: Callable[[Sequence[str]], Set[str]] | None = field(default=None, compare=False)
+
+    def among(self, keys: Sequence[str]) -> Set[str]:
+        """Those of some keys whose rows are left out: the graph may hold another's thing there."""
+        if self.known is None or not (self.dead or self.orphans):
+            return frozenset()
+        return self.known(keys)
 
 
 async def take_ledger(
@@ -48,22 +58,25 @@ async def take_ledger(
     progress: Callable[[str], None] = lambda entity: None,
     before: Mapping[str, int] | None = None,
     others: Sequence[Entity] = (),
+    runs: Set[str] = frozenset(),
 ) -> Ledger:
     """Compare every entity on both sides.
 
     `left_out` comes from the run's journal. `same_snapshot` says that the reader sees the very
     snapshot that was copied, so that rows without a key can be found by their place.
     `progress` is told each entity before its turn. `before` is what `count_before` found in the
-    graph before the run: it is nobody's debt. `others` are entities of the run that are not
+    graph before the run: it is nobody's debt; `runs` are the marks of the runs that wrote since,
+    so that what they wrote beside it is no duplicate. `others` are entities of the run that are not
     compared, whose types and labels may be the same ones. Raises GeodeTuiError.
     """
-    target = cast(Target, Since(target, before or {}))
+    target = cast(Target, Since(target, before or {}, runs=runs))
     entries, differences = [], []
     for entity in entities:
         progress(entity.id)
         with entity.named_in_errors("change the rule, or mend the row"):
-            entry = await _count(reader, target, entity, left_out.get(entity.id, LeftOut()))
-            sampled, found = await _compare_sample(reader, target, entity, same_snapshot)
+            out = left_out.get(entity.id, LeftOut())
+            entry = await _count(reader, target, entity, out)
+            sampled, found = await _compare_sample(reader, target, entity, out, same_snapshot)
             entries.append(replace(entry, sampled=sampled, differing=len(found)))
             entries += await _further(reader, target, entity, entry)
         differences += found[:SHOWN_DIFFERENCES]
@@ -293,11 +306,11 @@ def _labelled_by(target: Target, entities: Sequence[Entity], label: str) -> int:
 
 
 async def _compare_sample(
-    reader: RowReader, target: Target, entity: Entity, same_snapshot: bool
+    reader: RowReader, target: Target, entity: Entity, left_out: LeftOut, same_snapshot: bool
 ) -> tuple[int, list[Difference]]:
     if not same_snapshot and _known_by_place(entity):
         return await _compare_content(reader, target, entity)
-    rows = await _sample(reader, entity)
+    rows = await asyncio.to_thread(_without, left_out, entity, await _sample(reader, entity))
     if not rows:
         return 0, []
     compare = _compare_nodes if entity.kind == "node" else _compare_relationships
@@ -320,6 +333,13 @@ async def _sample(reader: RowReader, entity: Entity) -> list[Record]:
         percent = min(100.0, 100 * 4 * SAMPLE_ROWS / estimate)
     rows = await reader.fetch(entity.extract.sample_sql(percent), SAMPLE_ROWS)
     return [row for row in rows if entity.rejected(row) is None and _ends_known(entity, row)]
+
+
+def _without(left_out: LeftOut, entity: Entity, rows: list[Record]) -> list[Record]:
+    """The rows that are not left out: a dead letter's key may be on somebody else's node."""
+    keys = [entity.key_text(row) for row in rows]
+    dead = left_out.among(keys)
+    return [row for row, key in zip(rows, keys, strict=True) if key not in dead]
 
 
 def _ends_known(entity: Entity, row: Record) -> bool:
@@ -369,10 +389,16 @@ def _compare_relationships(target: Target, entity: Entity, rows: list[Record]) -
     for place, (row, some) in enumerate(zip(rows, found, strict=True)):
         if place in orphans:
             continue
-        difference = _difference(entity, row, some[0] if some else None)
+        difference = _difference(entity, row, like(some, row[entity.extract.fingerprint_at]))
         if difference is not None:
             differences.append(difference)
     return differences
+
+
+def like(some: Sequence[dict[str, Any]], mark: int) -> dict[str, Any] | None:
+    """Of relationships between the same nodes that of a fingerprint, else any: others made some."""
+    first = some[0] if some else None
+    return next((own for own in some if own.get(FINGERPRINT) == mark), first)
 
 
 def _orphans(target: Target, entity: Entity, keys: dict[int, Any]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import HorizontalGroup, VerticalGroup
 from textual.widgets import Input, Label
 
+from geode_tui.errors import UsageError
 from geode_tui.migration.profiles import Profile
 from geode_tui.source.dsn import check_dsn, without_password
 from geode_tui.target.geode_dsn import is_geode, parse_address
@@ -83,6 +85,8 @@ class ConnectForm(VerticalGroup):
         }
         for name, value in values.items():
             self.query_one(f"#{name}", Input).value = value
+        with contextlib.suppress(UsageError):  # a profile written by hand may hold a password
+            self._read_target()
 
     def read(self) -> Connection:
         """What the form holds now; a password in a DSN moves to its own, masked field.

@@ -13,6 +13,8 @@ Kind = Literal[
     "slow",  # carried out `seconds` later
     "drop_before",  # the connection breaks, nothing was carried out
     "drop_after",  # carried out, then the connection breaks without a reply
+    "no_reply",  # carried out, the connection stays, no reply (gRPC: UNAVAILABLE)
+    "forget",  # a commit that is answered with success and writes nothing
     "refuse",  # success=False for hello, commit, rollback and ping; a commit writes nothing
     "error",  # an error with `code` and `message`, nothing was carried out
     "heartbeat",  # between the schema and the first page
@@ -22,6 +24,7 @@ Kind = Literal[
     "error_mid_stream",  # a schema, a page that is not final, then the error
     "silence",  # a page that is not final, then nothing more
     "no_schema",  # the pages without a schema
+    "same_names",  # every column is called x
     "truncated",  # half of the rows in one final page
 ]
 _REMEMBERED = 1_000

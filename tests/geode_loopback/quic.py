@@ -27,7 +27,7 @@ from geode_client.proto import geode_pb2 as wire
 
 from tests.geode_loopback.certificates import Certificates
 from tests.geode_loopback.dialect import StatementError
-from tests.geode_loopback.service import Dropped, Service, error_response
+from tests.geode_loopback.service import Dropped, NoReply, Service, error_response
 
 _numbers = itertools.count(1)
 _THREADS = 64
@@ -115,6 +115,8 @@ class GeodeProtocol(QuicConnectionProtocol):
             for answer in answers(self._service, self, wire.QuicClientMessage.FromString(message)):
                 data = answer.SerializeToString()
                 send(stream, struct.pack(">I", len(data)) + data)
+        except NoReply:
+            pass
         except Dropped:
             self._own_loop.call_soon_threadsafe(self.close)
 

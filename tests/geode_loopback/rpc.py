@@ -15,7 +15,7 @@ from geode_client.proto import geode_pb2_grpc
 
 from tests.geode_loopback.certificates import Certificates
 from tests.geode_loopback.dialect import StatementError
-from tests.geode_loopback.service import Dropped, Service
+from tests.geode_loopback.service import Dropped, NoReply, Service
 
 T = TypeVar("T")
 _THREADS = 64
@@ -67,6 +67,8 @@ class GrpcServicer(geode_pb2_grpc.GeodeServiceServicer):  # type: ignore[misc]
             yield from self._service.execute(request, _Call(context))
         except StatementError as error:
             yield wire.ExecutionResponse(error=wire.Error(code=error.code, message=error.message))
+        except NoReply:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
         except Dropped:
             self._break(context)
 
@@ -75,6 +77,8 @@ class GrpcServicer(geode_pb2_grpc.GeodeServiceServicer):  # type: ignore[misc]
             return work(request, _Call(context))
         except StatementError as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{error.code}: {error.message}")
+        except NoReply:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
         except Dropped:
             self._break(context)
         raise AssertionError  # abort and _break do not return

@@ -37,6 +37,10 @@ class Dropped(Exception):
     """The connection is to be broken now."""
 
 
+class NoReply(Exception):
+    """There is to be no reply, and the connection stays."""
+
+
 class Refused(Exception):
     """A begin, commit or rollback that is answered with an error of the protocol."""
 
@@ -129,6 +133,7 @@ class Service:
         self.sink = sink
         self.statements: deque[Statement] = deque(maxlen=_REMEMBERED)
         self.hellos: deque[wire.HelloRequest] = deque(maxlen=_REMEMBERED)
+        self.clients: deque[wire.HelloRequest] = deque(maxlen=_REMEMBERED)
         self._graph_file = graph_file
         self._graphs: dict[str, Graph] = {}
         self._sessions: dict[str, Session] = {}
@@ -177,6 +182,7 @@ class Service:
     def hello(self, request: wire.HelloRequest, connection: Wire) -> wire.HelloResponse:
         """Log in: a session, or success=False and why."""
         self.hellos.append(request)
+        self.clients.append(request)
         met = self._before("hello", "", connection)
         user = self.users.get(request.username)
         refused = _met(met, "refuse", "error")
@@ -262,6 +268,9 @@ class Service:
             if _met(met, "refuse"):
                 graph.run(transaction.rollback)
                 return wire.CommitResponse(success=False)
+            if _met(met, "forget"):
+                graph.run(transaction.rollback)
+                return wire.CommitResponse(success=True)
             try:
                 graph.run(transaction.commit)
             except RuntimeError:
@@ -387,6 +396,8 @@ class Service:
                 connection.closed.wait(fault.seconds)
             elif fault.kind == "drop_after":
                 raise Dropped
+            elif fault.kind == "no_reply":
+                raise NoReply
 
     def _disturbed(
         self, answer: list[wire.ExecutionResponse], met: list[Fault], connection: Wire
@@ -551,6 +562,14 @@ def _no_schema(answer: Answer, fault: Fault) -> Answer:
     return answer[1:]
 
 
+def _same_names(answer: Answer, fault: Fault) -> Answer:
+    first = wire.ExecutionResponse()
+    first.CopyFrom(answer[0])
+    for column in first.schema.columns:
+        column.name = "x"
+    return [first, *answer[1:]]
+
+
 def _truncated(answer: Answer, fault: Fault) -> Answer:
     first = wire.ExecutionResponse()
     first.CopyFrom(answer[1])
@@ -567,5 +586,6 @@ _DISTURBANCES: dict[str, Callable[[Answer, Fault], Answer]] = {
     "error_mid_stream": _error_mid_stream,
     "silence": _silence,
     "no_schema": _no_schema,
+    "same_names": _same_names,
     "truncated": _truncated,
 }
