@@ -42,7 +42,9 @@ def _memory_disk(config: pytest.Config) -> Path | None:
         return None
     if not os.access(_MEMORY_DISK, os.W_OK) or shutil.disk_usage(_MEMORY_DISK).free < _ROOM_BYTES:
         return None
-    return Path(tempfile.mkdtemp(prefix="geode-tui-tests-", dir=_MEMORY_DISK))
+    folder = Path(tempfile.mkdtemp(prefix="geode-tui-tests-", dir=_MEMORY_DISK))
+    folder.chmod(0o755)  # like the folder in whose place it is: servers run under other accounts
+    return folder
 
 
 @pytest.hookimpl(tryfirst=True)
