@@ -268,6 +268,18 @@ def test_a_small_write_is_exact_in_every_dialect(server: Loopback, graph: str, n
         target.close()
 
 
+def test_without_lists_a_statement_makes_several_nodes(server: Loopback, graph: str) -> None:
+    """Where the server takes several CREATE in a statement; nothing is a statement of its own."""
+    server.dialect = replace(Dialect(), **DIALECTS["no list as a parameter"][0])
+    target = opened(server, graph)
+    try:
+        assert write(target, repeated=False) == (6, 2, 12)
+    finally:
+        target.close()
+    made = [s.text for s in server.statements if s.graph == graph and "CREATE (:" in s.text]
+    assert [text.count("CREATE (:") for text in made if "_run" in text] == [6, 2]
+
+
 def take_back(server: Loopback, graph: str, target: GeodeGraph) -> None:
     """What the run wrote goes, and only that; where a server cannot, nothing is lost."""
     if not target.dialect.delete_relationship:

@@ -46,6 +46,7 @@ _TOKENS = re.compile(
 )
 _TEMPORAL = (date, time)
 _ASK_ROWS = 2_000
+_CREATE, _CREATES = "CREATE (n:", 20
 
 
 class Statements:
@@ -185,7 +186,9 @@ class Transaction:
         """Run a statement on `row` for columns of wire values."""
         given = {name: to_wire(value) for name, value in (fixed or {}).items()}
         if self._dialect.rows == EACH:
-            return self._each(text, names, columns, given)
+            several = self._dialect.several and text.startswith(_CREATE)
+            run = self._several if several else self._each
+            return run(text, names, columns, given)
         statement = self._dialect.through + text
         return self._sessions.send_rows(self._session, statement, names, columns, given)
 
@@ -206,6 +209,27 @@ class Transaction:
             answer = self._sessions.wait(self._session.run(statement, {**given, **fixed}))
             found += answer.rows
         return Answer(answer.columns, found)
+
+    def _several(
+        self,
+        text: str,
+        names: Sequence[str],
+        columns: Sequence[Sequence[Any]],
+        fixed: Mapping[str, Any],
+    ) -> Answer:
+        """One statement for some rows: a CREATE clause for each, whose values are parameters."""
+        clause = text.replace(_CREATE, "CREATE (:", 1)
+        rows = list(zip(*columns, strict=True))
+        for begin in range(0, len(rows), _CREATES):
+            part = rows[begin : begin + _CREATES]
+            clauses = [_ROW.sub(rf"$row{n}_\1", clause) for n in range(len(part))]
+            given = {
+                f"row{n}_{name}": value
+                for n, row in enumerate(part)
+                for name, value in zip(names, row, strict=True)
+            }
+            self._sessions.wait(self._session.run(" ".join(clauses), {**given, **fixed}))
+        return Answer((), [])
 
 
 @contextlib.contextmanager
