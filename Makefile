@@ -27,7 +27,7 @@ demo: $(READY) ## the program on a sample shop, with its own PostgreSQL
 	@$(VENV)/bin/geode-tui demo $(ARGS)
 
 test: $(READY_DEV) ## all tests; ARGS='-k word' for some
-	@$(RUN) -m pytest -n 4 --dist loadfile $(ARGS)
+	@$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY_DEV) ## lint, format, types, floors
 	@$(RUN) -m ruff check .

@@ -25,6 +25,7 @@ KINDS = (EMBEDDED, GRPC, QUIC)
 PASSWORD = "s3cret&'%40 🔑"
 
 _running: dict[int, Loopback] = {}
+_probed: dict[int, Any] = {}
 _numbers = itertools.count(1)
 
 
@@ -54,7 +55,11 @@ class Targets:
 
     def open(self, place: str | None = None, **options: Any) -> Any:
         """Open a graph, a new one where no place is given."""
+        if self.is_geode and not options.get("read_only"):
+            options.setdefault("probed", _probed.get(id(self._server)))  # the server is the same
         self._opened.append(open_target(place or self.place(), None, **options))
+        if self.is_geode and not options.get("read_only"):
+            _probed[id(self._server)] = self._opened[-1].probed
         return self._opened[-1]
 
     def close(self) -> None:
@@ -68,6 +73,7 @@ def loopback() -> Iterator[Loopback]:
     with Loopback(users={"geode": User(PASSWORD)}, page_rows=200) as server:
         _running.update({server.grpc_port: server, server.quic_port: server})
         yield server
+        _probed.clear()
 
 
 @pytest.fixture(params=KINDS)

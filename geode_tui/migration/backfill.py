@@ -228,7 +228,8 @@ class Backfill:
     def _worker(self, everything: Sequence[Any]) -> Worker:
         record, plan = self.record, self.origin.feed_plan()
         if self.target.many_processes:
-            return ProcessWorker(plan, everything, record.target_plan, record.uid)
+            target = replace(record.target_plan, probed=self.target.probed)
+            return ProcessWorker(plan, everything, target, record.uid)
         return LocalWorker(plan, self.target, record.uid)
 
     async def _work(self, place: int, worker: Worker, entities: dict[str, Any]) -> None:

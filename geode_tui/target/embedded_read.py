@@ -55,6 +55,11 @@ class Reading(Session):
         version = str(grafeo.build_info()["version"])
         return TargetFacts("Grafeo", version, self.place, self._graph_name, nodes, relationships)
 
+    @property
+    def probed(self) -> None:
+        """Nothing was asked."""
+        return
+
     def facts(self) -> list[tuple[str, str]]:
         """Nothing: all that this version of Grafeo can is known beforehand."""
         return []

@@ -307,6 +307,11 @@ class FileTarget(WrittenOnce):
 
     # -- what is there, counted by reading it -----------------------------------------------------
 
+    @property
+    def probed(self) -> None:
+        """Nothing was asked."""
+        return
+
     def facts(self) -> list[tuple[str, str]]:
         """Nothing: files take whatever they are given."""
         return []

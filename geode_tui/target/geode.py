@@ -17,9 +17,16 @@ from typing import Any
 from geode_tui.errors import BusyError, GeodeTuiError, LostError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, OF, RUN, STEP
 from geode_tui.target.geode_change import Changing
-from geode_tui.target.geode_dialect import INDEXES, UNIQUE_INDEX, UNIQUES, schema_statement
+from geode_tui.target.geode_dialect import (
+    INDEXES,
+    UNIQUE_INDEX,
+    UNIQUES,
+    Dialect,
+    schema_statement,
+)
 from geode_tui.target.geode_dsn import Address
 from geode_tui.target.geode_names import clean
+from geode_tui.target.geode_read import match_edge
 from geode_tui.target.geode_session import Sessions, StatementError, TooLargeError, again
 from geode_tui.target.geode_statements import (
     Statements,
@@ -40,6 +47,7 @@ from geode_tui.target.model import (
     NodeShape,
     Refused,
     RelationshipBatch,
+    RelationshipKey,
     RelationshipShape,
     Row,
     Written,
@@ -63,16 +71,21 @@ class GeodeGraph(Changing):
         *,
         create: bool = True,
         read_only: bool = False,
+        probed: Dialect | None = None,
     ) -> GeodeGraph:
         """Connect, log in, and find out what the server understands.
 
         The graph of the address is made by the server itself where it is not there; with
-        `create` or without makes no difference. Raises ConnectError, UnreachableError,
+        `create` or without makes no difference. With `probed` the server is not asked again what
+        it understands. Raises ConnectError, UnreachableError,
         PermissionRefusedError, UsageError.
         """
         sessions = Sessions(address, password)
         try:
-            statements = Statements.probed(sessions, writing=not read_only)
+            if probed is not None and (probed.tried or read_only):
+                statements = Statements.known(sessions, probed)
+            else:
+                statements = Statements.probed(sessions, writing=not read_only)
         except BaseException:
             sessions.close()
             raise
@@ -185,9 +198,9 @@ class GeodeGraph(Changing):
             # Without a rollback, what a refused attempt wrote is still there.
             left = attempts > 1 and not self.dialect.rollback
             create, replaced, taken = self._sorted_out(batch, places, repeated, left, seen)
-            count = self._write_nodes(batch, create, replaced)
+            self._write_nodes(batch, create, replaced)
             refused.extend(Refused(place, *UNIQUE) for place in taken)
-            return count
+            return len(places) - len(taken)  # those that were there count too
 
         written, more = self._halving(range(len(batch.rows)), write)
         return Written(written, (), tuple(sorted([*refused, *more], key=lambda r: r.position)))
@@ -211,9 +224,13 @@ class GeodeGraph(Changing):
         shape = batch.shape
         fields = [shape.properties.index(name) for name in shape.key]
         keys = [tuple(batch.rows[place][field] for field in fields) for place in places]
+        hidden = [place for place, key in zip(places, keys, strict=True) if not _is_found(key)]
+        there = self._written_before(batch, hidden) if hidden and (repeated or left) else set()
         for place, key, marks in zip(places, keys, self._marks_of(shape, keys), strict=True):
             ours = [mark for run, mark in marks if run == batch.run]
             first = place if None in key else seen.setdefault(comparable(key), place)
+            if place in there:
+                continue
             if first != place:
                 taken.append(place)
             elif not marks:
@@ -224,19 +241,29 @@ class GeodeGraph(Changing):
                 taken.append(place)
         return create, replaced, taken
 
-    def _write_nodes(self, batch: NodeBatch, made: Sequence[int], changed: Sequence[int]) -> int:
+    def _written_before(self, batch: NodeBatch, places: Sequence[int]) -> set[int]:
+        """Those of the rows that an attempt before has written, by their fingerprints (a scan)."""
+        text = (
+            f"MATCH (n:{named(batch.shape.label)}) WHERE {of_run('n')} AND n.{STEP} = $step "
+            f"AND n.{FINGERPRINT} = row.f RETURN row.f AS f"
+        )
+        rows = [{"f": batch.rows[place][-1]} for place in places]
+        found = self._statements.ask(text, rows, {"run": batch.run, "step": batch.step})
+        marks = {row[0] for row in found}
+        return {place for place in places if batch.rows[place][-1] in marks}
+
+    def _write_nodes(self, batch: NodeBatch, made: Sequence[int], changed: Sequence[int]) -> None:
         """Create and replace nodes in one transaction, and look whether they are there."""
 
-        def work(open_: Transaction) -> int:
+        def work(open_: Transaction) -> None:
             for label, places in _by_label(batch, made):
                 self._create_nodes(open_, batch, label, places)
             for label, places in _by_label(batch, changed):
                 self._replace_nodes(open_, batch, label, places)
-            return len(made) + len(changed)
 
-        count = self._committed(work)
+        self._committed(work)
         proofs = [_node_proof(batch, place) for place in _ends([*made, *changed])]
-        found = [row for row in proofs if all(map(_can_be_found, row.values()))]
+        found = [row for row in proofs if _is_found(row.values())]
         scanned = [row for row in proofs if row not in found]
         for pattern, rows in (
             (keyed_node("n", batch.shape, "k"), found),
@@ -248,7 +275,6 @@ class GeodeGraph(Changing):
                 rows,
                 batch.run,
             )
-        return count
 
     def _create_nodes(
         self, open_: Transaction, batch: NodeBatch, label: str | None, places: Sequence[int]
@@ -295,20 +321,25 @@ class GeodeGraph(Changing):
                 "this server does not tell the directions of relationships apart in MATCH",
                 "leave the rule out, or use a Geode that does",
             )
-        attempts = 0
+        # Where keys may be doubled, an orphan and a row with two ends would look like two rows.
+        countable = self._is_unique(shape.start) and self._is_unique(shape.end)
+        left = repeated  # something of it may be there
         orphans: list[int] = []
 
         def write(places: Sequence[int]) -> int:
-            nonlocal attempts
-            attempts += 1
-            if repeated or (attempts > 1 and not self.dialect.rollback):
+            nonlocal left
+            if left:
                 places = self._not_there(batch, places)
-            if self.dialect.rollback and self._connect(batch, places) == len(places):
+            left = left or not self.dialect.rollback
+            fast = countable and self.dialect.rollback
+            if fast and self._connect(batch, places) == len(places):
                 return len(places)
             ends = self._ends_of(batch, places)
             single = [place for place in places if ends[place] == 1]
             several = [place for place in places if ends[place] > 1]
-            count = self._connect(batch, single) + self._connect(batch, several, own=True)
+            count = self._connect(batch, single)
+            left = left or bool(several)  # were they refused, the others are written already
+            count += self._connect(batch, several, own=True)
             orphans.extend(place for place in places if not ends[place])
             return count
 
@@ -377,67 +408,88 @@ class GeodeGraph(Changing):
         What it wrote and is no more true goes, so that it can be written anew.
         """
         shape = batch.shape
-        wanted: dict[Any, list[int]] = defaultdict(list)
-        for place in places:
-            start, end, own, mark = _parts(batch, place)
-            wanted[(comparable(start), comparable(end), comparable(own), mark)].append(place)
-        starts = {comparable(start): start for start, *_ in (_parts(batch, p) for p in places)}
+        wanted: dict[Any, list[int]] = defaultdict(list)  # of the whole batch: some may be a half
+        for place in range(len(batch.rows)):
+            *identity, mark = _parts(batch, place)
+            wanted[(*map(comparable, identity), mark)].append(place)
+        identities = {tuple(identity) for *identity, _ in wanted}
+        stale: dict[Any, tuple[Any, Any]] = {}
+        there: Counter[Any] = Counter()
+        for key, mark in self._of_step(batch, places):
+            found = tuple(map(comparable, key))
+            there[(*found, mark)] += 1
+            more = there[(*found, mark)] > len(wanted.get((*found, mark), ()))
+            if more and (shape.owned or found in identities):
+                stale[(*found, mark)] = (key, mark)
+        self._remove_stale(shape, list(stale.values()), batch.run, batch.step)
+        present = {
+            place
+            for identity, count in there.items()
+            if identity not in stale
+            for place in wanted.get(identity, ())[:count]
+        }
+        return sorted(set(places) - present)
+
+    def _of_step(
+        self, batch: RelationshipBatch, places: Sequence[int]
+    ) -> Iterable[tuple[RelationshipKey, Any]]:
+        """Key and fingerprint of what the step has written between the ends of some rows.
+
+        Of a foreign key all that their starts have: the end may be another one now.
+        """
+        shape = batch.shape
         names = [f"b.{named(name)}" for name in shape.end.key]
         names += [f"r.{named(name)}" for name in shape.key]
-        if shape.owned:
-            rows = [
-                key_row(shape.start, start, "a") | {"i": n}
-                for n, start in enumerate(starts.values())
-            ]
-            end_pattern = f"(b:{named(shape.end.label)})"
-        else:
-            pairs = {}
-            for place in places:
-                start, other, *_ = _parts(batch, place)
-                pairs[(comparable(start), comparable(other))] = (start, other)
-            rows = [
-                key_row(shape.start, start, "a") | key_row(shape.end, other, "b") | {"i": n}
-                for n, (start, other) in enumerate(pairs.values())
-            ]
+        ends: dict[Any, dict[str, Any]] = {}
+        for place in places:
+            start, end, *_ = _parts(batch, place)
+            if shape.owned:
+                ends[comparable(start)] = key_row(shape.start, start, "a")
+            else:
+                ends[comparable(start), comparable(end)] = _end_row(batch, place)
+        rows = [row | {"i": n} for n, row in enumerate(ends.values())]
+        starts = [tuple(row[f"a{n}"] for n in range(len(shape.start.key))) for row in rows]
+        end_pattern = f"(b:{named(shape.end.label)})"
+        if not shape.owned:
             end_pattern = keyed_node("b", shape.end, "b")
-        origin = [tuple(row[f"a{n}"] for n in range(len(shape.start.key))) for row in rows]
-        listed = ", ".join(f"{name} AS c{n}" for n, name in enumerate(names))
+        listed = "".join(f", {name} AS c{n}" for n, name in enumerate(names))
         found = self._statements.ask(
             f"MATCH {keyed_node('a', shape.start, 'a')}{led(shape)}{end_pattern} "
             f"WHERE {of_run('r')} AND r.{STEP} = $step "
-            f"RETURN row.i AS i, r.{FINGERPRINT} AS f{', ' if listed else ''}{listed}",
+            f"RETURN row.i AS i, r.{FINGERPRINT} AS f{listed}",
             rows,
             {"run": batch.run, "step": batch.step},
         )
-        left = set(places)
-        stale: list[tuple[Any, Any]] = []
         for number, mark, *values in found:
-            start = origin[int(number)]
-            end_key = typed_key(shape.end, values[: len(shape.end.key)])
+            end = typed_key(shape.end, values[: len(shape.end.key)])
             own = typed_key(shape, values[len(shape.end.key) :])
-            identity = (comparable(start), comparable(end_key), comparable(own), mark)
-            same = next((p for p in wanted.get(identity, ()) if p in left), None)
-            if same is None:
-                stale.append(((start, end_key, own), mark))
-            else:
-                left.remove(same)
-        self._remove_stale(shape, stale, batch.run, batch.step)
-        return sorted(left)
+            yield (starts[int(number)], end, own), mark
 
     def _remove_stale(
-        self, shape: RelationshipShape, stale: Sequence[tuple[Any, Any]], run: str, step: int
+        self,
+        shape: RelationshipShape,
+        stale: Sequence[tuple[RelationshipKey, Any]],
+        run: str,
+        step: int,
     ) -> None:
         if not stale:
             return
-        own = "".join(f" AND r.{named(name)} = row.o{n}" for n, name in enumerate(shape.key))
-        text = (
-            f"MATCH {keyed_node('a', shape.start, 'a')}{led(shape)}"
-            f"{keyed_node('b', shape.end, 'b')} WHERE {of_run('r')} AND r.{STEP} = $step "
-            f"AND r.{FINGERPRINT} = row.f{own} DELETE r"
-        )
-        rows = [relationship_row(shape, key) | {"f": mark} for key, mark in stale]
         self._must_delete_relationships()
-        self._statements.change(lambda open_: open_.on_rows(text, rows, {"run": run, "step": step}))
+        groups: dict[tuple[bool, ...], list[dict[str, Any]]] = defaultdict(list)
+        for key, mark in stale:
+            nulls = tuple(value is None for value in key[2])
+            groups[nulls].append(relationship_row(shape, key) | {"f": mark})
+        joint = "AND" if shape.key else "WHERE"
+
+        def work(open_: Transaction) -> None:
+            for nulls, rows in groups.items():
+                text = (
+                    f"{match_edge(shape, nulls)} {joint} {of_run('r')} AND r.{STEP} = $step "
+                    f"AND r.{FINGERPRINT} = row.f DELETE r"
+                )
+                open_.on_rows(text, rows, {"run": run, "step": step})
+
+        self._statements.change(work)
 
     # -- batches ----------------------------------------------------------------------------------
 
@@ -532,9 +584,9 @@ def _node_proof(batch: NodeBatch, place: int) -> dict[str, Any]:
     return key_row(shape, key, "k") | {"f": row[-1]}
 
 
-def _can_be_found(value: Any) -> bool:
-    """Whether a property can be looked for by a value: nothing equals null or NaN."""
-    return value is not None and value == value
+def _is_found(values: Iterable[Any]) -> bool:
+    """Whether properties can be looked for by values: nothing equals null or NaN."""
+    return all(value is not None and value == value for value in values)
 
 
 def _end_row(batch: RelationshipBatch, place: int) -> dict[str, Any]:

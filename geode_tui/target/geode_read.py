@@ -66,6 +66,11 @@ class Reading:
         """What the probe found out of the server."""
         return self._statements.dialect
 
+    @property
+    def probed(self) -> Dialect:
+        """What another process need not ask the server again."""
+        return self.dialect
+
     def facts(self) -> list[tuple[str, str]]:
         """What the connection is and what the server understands, by name, in words."""
         address = self._sessions.address

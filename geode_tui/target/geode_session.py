@@ -9,6 +9,7 @@ taken for the next one's.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import logging
@@ -66,6 +67,9 @@ _NOTHING_MORE = ("00", "01", "02")
 _QUIC_CLOSES = 0.7
 """Seconds that it takes to give up a QUIC connection which nobody answered."""
 _FINISH_SECONDS = 1.0
+_END_SECONDS = 5.0
+_SMALL = 16 * 1024
+"""Bytes of a request that every server takes: one that is refused is not too large."""
 
 _overheard: ContextVar[list[str] | None] = ContextVar("overheard", default=None)
 
@@ -331,8 +335,13 @@ class Session:
         """
         columns: tuple[str, ...] = ()
         rows: list[tuple[Any, ...]] = []
-        async for columns, page in self._pages(request):  # noqa: B007
-            rows += page
+        try:
+            async for columns, page in self._pages(request):  # noqa: B007
+                rows += page
+        except TooLargeError as error:
+            if len(request) > _SMALL:
+                raise
+            raise self._lost(str(error)) from error  # the server itself is short of something
         return Answer(columns, rows)
 
     async def stream(
@@ -435,7 +444,11 @@ class Session:
         """Commit. Raises BusyError where the server refused it: nothing is written then."""
         self._must_be_whole()
         request = CommitRequest(session_id=self._transport.session_id)
-        answer = await self._say("commit", self._transport.commit(request))
+        try:
+            answer = await self._say("commit", self._transport.commit(request))
+        except StatementError:
+            self.broken = True  # the transaction may be open still
+            raise
         if not answer.success:
             self.broken = True  # what state the transaction is in, nobody said
             raise BusyError("Geode refused a commit", "nothing of it is written", "try again")
@@ -474,6 +487,7 @@ class Sessions:
         self.address = address
         self._password = password
         self._idle: list[Session] = []
+        self._open: set[Session] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._let_go = False
@@ -483,8 +497,17 @@ class Sessions:
         self._thread.start()
 
     def wait[T](self, work: Coroutine[Any, Any, T]) -> T:
-        """Let the loop do some work and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Let the loop do some work and wait for it. Raises LostError once this is closed."""
+        closed = LostError(f"the connection to {self.address.place} was closed", "", "")
+        with self._lock:  # what comes before `close` is ended by it
+            if self._closed:
+                work.close()
+                raise closed
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise closed from None
 
     def send_rows(
         self,
@@ -548,7 +571,12 @@ class Sessions:
             self._let_go = False
             gc.collect(1)  # a call of gRPC that failed is in a cycle, and keeps its connection open
         session = Session(self.address, self._password)
-        self.wait(session.open())
+        self._open.add(session)
+        try:
+            self.wait(session.open())
+        except BaseException:
+            self._open.discard(session)
+            raise
         return session
 
     def _give_back(self, session: Session) -> None:
@@ -560,22 +588,30 @@ class Sessions:
 
     def _drop(self, session: Session) -> None:
         self._let_go = True
+        self._open.discard(session)
         with contextlib.suppress(Exception):
             self.wait(session.close())
 
     def close(self) -> None:
-        """Close every connection and end the loop."""
+        """Close every connection and end the loop; who waits for one gets a LostError."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            idle, self._idle = self._idle, []
-        for session in idle:
-            self._drop(session)
+            self._idle.clear()
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_END_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         if not self._thread.is_alive():
             self._loop.close()
+
+    async def _end(self) -> None:
+        """End what other threads wait for, and every connection."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*(session.close() for session in list(self._open)))
 
     def streamed(self, text: str, parameters: Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a statement page by page, over a connection of its own."""

@@ -57,6 +57,12 @@ class Statements:
         self.dialect = dialect
 
     @classmethod
+    def known(cls, sessions: Sessions, dialect: Dialect) -> Statements:
+        """For a server of which this was found out; only connect. Raises ConnectError."""
+        with sessions.lent():
+            return cls(sessions, dialect)
+
+    @classmethod
     def probed(cls, sessions: Sessions, *, writing: bool) -> Statements:
         """Find out what the server understands. Raises ConnectError, GeodeTuiError."""
         mark = new_mark()

@@ -146,6 +146,11 @@ class Target(Protocol):
         """What the target is and holds."""
         ...
 
+    @property
+    def probed(self) -> Any:
+        """What was found out of the target and another process need not ask; can be pickled."""
+        ...
+
     def facts(self) -> list[tuple[str, str]]:
         """What was found out of the target and decides how it is written, by name, in words."""
         ...
