@@ -25,6 +25,8 @@ from tests.independent_comparison import compare
 ROWS = 200_000
 KILLS = 5
 _AT_MOST = 600.0
+# Starts in a row that end before they can be killed: more of them are a demo that does not start.
+_ENDED_AT_MOST = 10
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,7 @@ class Outcome:
 def kill_and_resume(rows: int, kills: int, folder: Path, rng: random.Random) -> Outcome:
     """Run the demo in `folder`, kill it `kills` times while it writes, let it end, compare."""
     environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
-    moments: list[float] = []
-    while len(moments) < kills:
-        lived = _run_and_kill(rows, environment, rng)
-        if lived is not None:
-            moments.append(lived)
+    moments = [_killed(rows, environment, rng) for _ in range(kills)]
     last = subprocess.run(_command(rows), env=environment, check=False, stdin=subprocess.DEVNULL)
     demo = folder / "geode-tui" / "demo"
     with EmbeddedPostgres(demo / "postgres") as server:
@@ -77,12 +75,26 @@ def _command(rows: int) -> list[str]:
     return [sys.executable, "-m", "geode_tui", "demo", "--rows", str(rows), "--headless"]
 
 
-def _run_and_kill(rows: int, environment: dict[str, str], rng: random.Random) -> float | None:
+def _killed(rows: int, environment: dict[str, str], rng: random.Random) -> float:
+    """Start the demo until one could be killed before its end; the seconds that one lived."""
+    told = ""
+    for _ in range(_ENDED_AT_MOST):
+        lived, told = _run_and_kill(rows, environment, rng)
+        if lived is not None:
+            return lived
+    raise RuntimeError(f"{_ENDED_AT_MOST} starts came to their end before the kill:\n{told}")
+
+
+def _run_and_kill(
+    rows: int, environment: dict[str, str], rng: random.Random
+) -> tuple[float | None, str]:
     """Start the demo, wait until it writes, kill it a random moment later.
 
-    Returns the seconds it lived, None when it came to its end before (the next one begins anew).
+    Returns the seconds it lived, None when it came to its end before (the next one begins anew),
+    and what it said.
     """
     begun = time.monotonic()
+    told: list[str] = []
     child = subprocess.Popen(
         _command(rows),
         env=environment,
@@ -94,17 +106,19 @@ def _run_and_kill(rows: int, environment: dict[str, str], rng: random.Random) ->
     )
     assert child.stderr is not None
     for line in child.stderr:
+        told.append(line)
         if " snapshot " in line or time.monotonic() - begun > _AT_MOST:
             break
     # About the time that the backfill of so many rows takes, so that every phase is met.
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(rng.uniform(0, rows / 20_000))
+        told += child.stderr.readlines()
         child.stderr.close()
-        return None
+        return None, "".join(told)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     child.stderr.close()
-    return time.monotonic() - begun
+    return time.monotonic() - begun, "".join(told)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,9 @@ def _mapping_file(rows: int) -> Path:
 
 
 def _remove(target: Path) -> None:
-    """Remove the demo's own graph of an earlier, finished run."""
+    """Remove the demo's own graph of an earlier, finished run, with the log of one that was killed."""
     for path in target.parent.glob(f"{target.name}*"):
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -252,6 +252,10 @@ class _Executed:
         return name == "execute"
 
 
+class _CutOffError(UnreachableError):
+    """A QUIC connection that ended during its login, with no word why: a packet or two got lost."""
+
+
 class Session:
     """One connection, used by one task at a time. All methods are coroutines of one event loop."""
 
@@ -570,6 +574,12 @@ class Sessions:
         if self._let_go:
             self._let_go = False
             gc.collect(1)  # a call of gRPC that failed is in a cycle, and keeps its connection open
+        try:
+            return self._opened()
+        except _CutOffError:
+            return self._opened()
+
+    def _opened(self) -> Session:
         session = Session(self.address, self._password)
         self._open.add(session)
         try:
@@ -685,6 +695,8 @@ def _connect_error(address: Address, error: Exception, heard: Sequence[str]) -> 
     if any(sign in lower for sign in _OF_OTHERS):
         why = f"what answers there is no Geode, or one of another version ({text})"
         return ConnectError(what, why, "check host and port")
+    if text == _CUT_OFF:
+        return _CutOffError(what, text, _NEXT)
     if not address.tls:
         return UnreachableError(what, text, f"{_NEXT}; with TLS, leave tls=0 out")
     if any(sign in lower for sign in _OF_CERTIFICATES):
@@ -693,6 +705,7 @@ def _connect_error(address: Address, error: Exception, heard: Sequence[str]) -> 
     return UnreachableError(what, text, _NEXT)
 
 
+_CUT_OFF = "Stream closed"  # in the words of the driver
 _OF_CERTIFICATES = ("certificate", "ssl", "tls", "handshake", "verif", "match either")
 _OF_OTHERS = ("parsing http/2", "alpn", "method not found", "error parsing message")
 
