@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from geode_tui.errors import ConnectError, LostError
+from geode_tui.errors import ConnectError, LostError, UnreachableError
 from geode_tui.target.geode_dsn import parse_address
 from geode_tui.target.geode_session import Sessions, TooLargeError
 from geode_tui.target.model import (
@@ -160,6 +160,20 @@ def test_a_conflict_at_the_commit_is_tried_again_over_another_connection(
     assert graph.write_nodes(users([7, 8]), False).rows == 2
     assert [fault.on for fault in targets.server.faults.happened] == ["commit"]
     assert graph.count_nodes(USER) == 7
+
+
+@over_quic
+def test_a_connection_that_is_cut_off_in_its_login_is_tried_once_more(targets: Targets) -> None:
+    """On a busy network; twice is an error."""
+    cut_off = Fault("drop_before", on="hello")
+    targets.server.faults.add(cut_off)
+    targets.open()
+    assert targets.server.faults.happened == [cut_off]
+    targets.server.faults.clear()
+    targets.server.faults.add(Fault("drop_before", on="hello", times=0))
+    with pytest.raises(UnreachableError, match="cannot connect"):
+        targets.open()
+    assert len(targets.server.faults.happened) == 2
 
 
 @over_both
