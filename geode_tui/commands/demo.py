@@ -106,7 +106,7 @@ def _mapping_file(rows: int) -> Path:
 
 
 def _remove(target: Path) -> None:
-    """Remove the demo's own graph of an earlier, finished run, with the log of one that was killed."""
+    """Remove the demo's own graph of an earlier run, with the log that a killed one left."""
     for path in target.parent.glob(f"{target.name}*"):
         if path.is_dir():
             shutil.rmtree(path)
