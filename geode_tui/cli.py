@@ -176,6 +176,11 @@ def build_parser() -> argparse.ArgumentParser:
     _source(validate)
     _target(validate)
     _mapping(validate)
+    validate.add_argument(
+        "--deep",
+        action="store_true",
+        help="make the digests anew of the values in the graph, not of what they carry",
+    )
     validate.add_argument("--format", choices=("table", "json"), default="table")
     _json(validate)
 
@@ -437,7 +442,7 @@ def _checkpoint(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from geode_tui.commands.migrate import validate
+    from geode_tui.commands.validate import validate
 
     return validate(arguments)
 

@@ -48,6 +48,7 @@ INSERT INTO visit SELECT n, n % 40 + 1, date '2024-01-01' + n % 7, 'n' || n
   FROM generate_series(1, 300) n;
 INSERT INTO word SELECT md5(n::text), n % 400 + 1 FROM generate_series(1, 300) n;
 INSERT INTO log SELECT n % 50, 'event' FROM generate_series(1, 200) n;
+DELETE FROM log WHERE at % 7 = 0;
 ANALYZE;
 """
 CHANGES = {
@@ -83,6 +84,9 @@ CHANGES = {
         ALTER TABLE visit DROP CONSTRAINT visit_person_fkey;
         ALTER TABLE person DROP CONSTRAINT person_boss_fkey;
         DELETE FROM person WHERE id % 13 = 0""",
+    "rows without a key have other places": "VACUUM FULL log",
+    "rows without a key go to others' places": """
+        UPDATE log SET what = what WHERE at % 2 = 0""",
     "everything is removed": "TRUNCATE city, person, visit, word, log",
 }
 

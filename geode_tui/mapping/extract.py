@@ -151,18 +151,66 @@ class Extract:
     def digest(self, rows: Iterable[Any]) -> int:
         """The sum of what tells rows of this extract apart, in 63 bits; the twin of `digest_sql`.
 
-        Digests of parts of a range add up, modulo 2**63, to that of the range.
+        Digests of parts of a range add up, modulo 2**63, to that of the range. Places in a table
+        count, too: what is known by its place is not where it was after a VACUUM FULL.
         """
         at, reject, label = self.fingerprint_at, self.fingerprint_at + 1, self.label_at
+        places = self._places
         total = 0
         for row in rows:
             told = row[label] if label is not None else None
-            if told is None and row[reject] is None:
+            if told is None and row[reject] is None and not places:
                 total += row[at]
             else:
-                more = f"{row[at]}/{told or ''}/{row[reject] or ''}"
-                total += int.from_bytes(hashlib.sha256(more.encode()).digest()[:6], "big")
+                where = "".join(f"/{row[place] or ''}" for place in places)
+                total += _told_apart(row[at], told or "", (row[reject] or "") + where)
         return total % _DIGESTS
+
+    @cached_property
+    def _places(self) -> tuple[int, ...]:
+        """The positions in a row of what is a place in a table."""
+        names = (*self.start_key, *self.end_key, *self.properties)
+        return tuple(place for place, name in enumerate(names) if name == ROW)
+
+    def parts_sql(self, parts: int, modulus: int, labelled: bool) -> str:
+        """A row for each part of the rows that can be carried: its number, how many, their sum.
+
+        A row is in part `digest % parts`, and adds `digest % modulus`. The digest is the
+        fingerprint; with `labelled` also the label that a value gives is told apart.
+        """
+        part, rest = (self._modulo(labelled, number) for number in (parts, modulus))
+        counted = exp.select(part, _star(), exp.Sum(this=cast(rest, "bigint")))
+        return counted.from_(self._carried).group_by(exp.Literal.number(1)).sql("postgres")
+
+    def in_parts_sql(self, parts: int, labelled: bool) -> str:
+        """The rows in some parts (`$1`, numbers) with their digest as one more column."""
+        row = exp.select("*", _aliased("m", self._mark(labelled))).from_(self._carried)
+        wanted = exp.Any(this=exp.paren(cast(_parameter(1), "bigint[]")))
+        return row.where(exp.EQ(this=self._modulo(labelled, parts), expression=wanted)).sql(
+            "postgres"
+        )
+
+    def _modulo(self, labelled: bool, number: int) -> Sql:
+        return function("mod", self._mark(labelled), cast(exp.Literal.number(number), "bigint"))
+
+    def _mark(self, labelled: bool) -> Sql:
+        plain = exp.column("fp", table="s")
+        if not (labelled and self.labelled):
+            return plain
+        assert isinstance(self.rule, NodeRule)
+        label = exp.column("lb", table="s")
+        fixed = [text(name) for name in (self.rule.label, *self.rule.labels)]
+        none = exp.or_(exp.Is(this=label, expression=exp.Null()), label.copy().isin(*fixed))
+        told: list[Sql] = [cast(plain, "text"), text("/"), label.copy(), text("/")]
+        more = first_48_bits(function("concat", *told))
+        return exp.Case().when(none, plain.copy()).else_(more)
+
+    def mark(self, fingerprint: int, label: str | None) -> int:
+        """The twin of `parts_sql` with `labelled`: a fingerprint with the label of a value.
+
+        A label that every node of the rule has is None.
+        """
+        return fingerprint if label is None else _told_apart(fingerprint, label, "")
 
     def row_sql(self) -> str:
         """The row at a cursor; the parameters are its texts."""
@@ -260,13 +308,17 @@ class Extract:
         return named(rows.where(reject), "s")
 
     def _row_digest(self, alias: str) -> Sql:
-        """A row's fingerprint; with the label and the reason where it has one of them."""
+        """A row's fingerprint; with the label, the reason and places where it has one of them."""
         plain = exp.column("fp", table=alias)
         reject = exp.column("reject", table=alias)
         label: Sql = exp.column("lb", table=alias) if self.labelled else exp.Null()
         none = exp.and_(*(exp.Is(this=each, expression=exp.Null()) for each in (label, reject)))
         parts: list[Sql] = [cast(plain, "text"), text("/"), cast(label, "text"), text("/"), reject]
+        for place in self._places:
+            parts += [text("/"), exp.column(f"v{place}", table=alias)]
         more = first_48_bits(function("concat", *(part.copy() for part in parts)))
+        if self._places:
+            return more
         return exp.Case().when(none, plain.copy()).else_(more)
 
     def _within(self, low: bool, high: bool) -> exp.Select:
@@ -296,6 +348,11 @@ class Extract:
         numbers = range(after + 1, after + 1 + len(self.cursor_columns))
         values = self._typed([cast(_parameter(number), "text") for number in numbers])
         return _compared(operator, self._key(), values)
+
+
+def _told_apart(fingerprint: int, label: str, reason: str) -> int:
+    more = f"{fingerprint}/{label}/{reason}"
+    return int.from_bytes(hashlib.sha256(more.encode()).digest()[:6], "big")
 
 
 def compile_extract(rule: Rule, mapping: Mapping, catalog: Catalog) -> Extract:

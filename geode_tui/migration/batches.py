@@ -27,7 +27,7 @@ from geode_tui.target.model import (
     Written,
 )
 from geode_tui.validation.entity import Record
-from geode_tui.validation.verify import shown
+from geode_tui.validation.mismatches import shown
 
 READ_ROWS = 5_000
 READ_BYTES = 4 * 1024 * 1024

@@ -20,7 +20,7 @@ from geode_tui.validation.digest import fingerprints_of
 from geode_tui.validation.entity import Record
 from geode_tui.validation.file_ledger import take_file_ledger
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut
+from geode_tui.validation.left_out import LeftOut
 
 CHUNK_BYTES = 8 * 1024 * 1024
 

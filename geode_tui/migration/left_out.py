@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.target.geode_dsn import graph_identity
-from geode_tui.validation.verify import LeftOut
+from geode_tui.validation.left_out import LeftOut
 
 _WRITERS = ("migrate", "import", "schema")
 

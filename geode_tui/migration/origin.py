@@ -15,7 +15,7 @@ from geode_tui.source.load import LoadProbe
 from geode_tui.target.model import Key, NodeShape, RelationshipKey, RelationshipShape, Target
 from geode_tui.validation.entity import Record
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut
+from geode_tui.validation.left_out import LeftOut
 
 
 class Movable(Protocol):

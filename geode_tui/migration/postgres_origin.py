@@ -24,7 +24,8 @@ from geode_tui.source.postgres import Reader, SnapshotHolder, Source
 from geode_tui.target.model import Target
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut, take_counted_ledger, take_ledger
+from geode_tui.validation.left_out import LeftOut
+from geode_tui.validation.verify import take_counted_ledger, take_ledger
 
 CHUNK_ROWS = 10_000
 CHUNK_BYTES = 8 * 1024 * 1024

@@ -42,7 +42,7 @@ from geode_tui.target.model import NodeShape, RelationshipShape, Target
 from geode_tui.validation.before import count_before
 from geode_tui.validation.entity import Entity, shape_of
 from geode_tui.validation.ledger import Ledger
-from geode_tui.validation.verify import LeftOut
+from geode_tui.validation.left_out import LeftOut
 
 
 @dataclass(frozen=True)

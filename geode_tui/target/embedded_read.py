@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import batched
 from typing import Any
 
 import grafeo
@@ -24,13 +25,16 @@ from geode_tui.target.embedded_session import (
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
     Key,
+    Marked,
     NodeImage,
     NodeShape,
+    Parts,
     RelationshipImage,
     RelationshipKey,
     RelationshipShape,
     Row,
     TargetFacts,
+    Whole,
 )
 
 Ends = tuple[int, int]
@@ -231,24 +235,68 @@ class Reading(Session):
         """The step and the key of every relationship that a run wrote in some steps (a scan)."""
         if not steps:
             return []
-        lists = [
-            (variable, names, prefix)
-            for variable, names, prefix in (
-                ("a", shape.start.key, "a"),
-                ("b", shape.end.key, "b"),
-                ("r", shape.key, "o"),
-            )
-            if names
-        ]
-        returned = ", ".join(gql.returned(*some) for some in lists)
         statement = (
             f"MATCH {relationship_pattern(shape)} "
             f"WHERE {gql.member('r', RUN)} = $run AND {_in_steps('r')} "
-            f"RETURN {gql.member('r', STEP)} AS step, {returned}"
+            f"RETURN {gql.member('r', STEP)} AS step, {_keys(shape)}"
         )
         wanted = set(steps)
         rows = self._execute(statement, _bounds(run, steps))
         return [(r["step"], _relationship_key(shape, r)) for r in rows if r["step"] in wanted]
+
+    # -- digests ----------------------------------------------------------------------------------
+
+    def digest_parts(self, shape: NodeShape | RelationshipShape, parts: int, modulus: int) -> Parts:
+        """Everything of a shape by `_fp % parts`: how many, and the sum of `_fp % modulus`."""
+        pattern, variable = _pattern(shape)
+        mark = gql.member(variable, FINGERPRINT)
+        rows = self.query(
+            f"MATCH {pattern} RETURN {mark} % {parts} AS p, count({variable}) AS c, "
+            f"sum({mark} % {modulus}) AS s"
+        )
+        return {row["p"]: (row["c"], row["s"] or 0) for row in rows}
+
+    def in_parts(
+        self, shape: NodeShape | RelationshipShape, parts: int, wanted: Sequence[int | None]
+    ) -> Iterator[list[Marked]]:
+        """What of a shape is in some parts, in lists."""
+        pattern, variable = _pattern(shape)
+        mark = gql.member(variable, FINGERPRINT)
+        keys = gql.returned("n", shape.key, "k") if isinstance(shape, NodeShape) else _keys(shape)
+        returned = f"{mark} AS m, {gql.member(variable, RUN)} AS run"
+        statement = f"MATCH {pattern} WHERE {{}} RETURN {', '.join(filter(None, (keys, returned)))}"
+        numbers = sorted(number for number in wanted if number is not None)
+        conditions = [f"{mark} % {parts} IN [{', '.join(map(str, numbers))}]"] if numbers else []
+        conditions += [f"{mark} IS NULL"] if None in wanted else []
+        for condition in conditions:
+            yield [
+                Marked(_key(shape, row), row["m"], row["run"])
+                for row in self.query(statement.format(condition))
+            ]
+
+    def scan_whole(self, shape: NodeShape | RelationshipShape, rows: int) -> Iterator[list[Whole]]:
+        """Everything of a shape, whatever wrote it, as it is, in lists of about `rows`."""
+        if isinstance(shape, RelationshipShape):
+            yield from self._whole_relationships(shape, rows)
+            return
+        returned = "properties(n) AS p, labels(n) AS labels"
+        for page in self._node_pages(node_pattern("n", shape), "", returned, rows):
+            yield [
+                Whole(tuple([p.get(n) for n in shape.key]), p, frozenset(row["labels"]))
+                for row in page
+                for p in (row["p"],)
+            ]
+
+    def _whole_relationships(self, shape: RelationshipShape, rows: int) -> Iterator[list[Whole]]:
+        for edges in batched(self._edges(f"MATCH {relationship_pattern(shape)}", shape.type), rows):
+            collected = [((e.source_id, e.target_id), e.properties()) for e in edges]
+            starts = self._keys_of(shape.start, {ends[0] for ends, _ in collected})
+            ends_ = self._keys_of(shape.end, {ends[1] for ends, _ in collected})
+            yield [
+                Whole((starts[start], ends_[end], tuple([own.get(n) for n in shape.key])), own)
+                for (start, end), own in collected
+                if start in starts and end in ends_
+            ]
 
     # -- everything of a shape --------------------------------------------------------------------
 
@@ -419,6 +467,24 @@ def after(variable: str, step: int) -> str:
     """The condition that a run wrote it after a step; after step 0 is all that it wrote."""
     condition = f"{gql.member(variable, RUN)} = $run"
     return f"{condition} AND {gql.member(variable, STEP)} > $step" if step > 0 else condition
+
+
+def _pattern(shape: NodeShape | RelationshipShape) -> tuple[str, str]:
+    """The pattern of a shape, and the variable of what it is about."""
+    if isinstance(shape, NodeShape):
+        return node_pattern("n", shape), "n"
+    return relationship_pattern(shape), "r"
+
+
+def _keys(shape: RelationshipShape) -> str:
+    lists = (("a", shape.start.key, "a"), ("b", shape.end.key, "b"), ("r", shape.key, "o"))
+    return ", ".join(gql.returned(*some) for some in lists if some[1])
+
+
+def _key(shape: NodeShape | RelationshipShape, row: Any) -> Key | RelationshipKey:
+    if isinstance(shape, NodeShape):
+        return _values(row, "k", len(shape.key))
+    return _relationship_key(shape, row)
 
 
 def _in_steps(variable: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
 from geode_tui.target.geode_dialect import Dialect
-from geode_tui.target.geode_session import Sessions
+from geode_tui.target.geode_session import Sessions, StatementError
 from geode_tui.target.geode_statements import (
     Statements,
     given_ends,
@@ -37,13 +37,16 @@ from geode_tui.target.geode_statements import (
 from geode_tui.target.geode_wire import GraphEdge, GraphNode
 from geode_tui.target.model import (
     Key,
+    Marked,
     NodeImage,
     NodeShape,
+    Parts,
     RelationshipImage,
     RelationshipKey,
     RelationshipShape,
     Row,
     TargetFacts,
+    Whole,
 )
 
 
@@ -288,6 +291,72 @@ class Reading:
                 found[place][edge.id] = edge
         return [[edges[number] for number in sorted(edges)] for edges in found]
 
+    # -- digests ----------------------------------------------------------------------------------
+
+    def digest_parts(self, shape: NodeShape | RelationshipShape, parts: int, modulus: int) -> Parts:
+        """Everything of a shape by `_fp % parts`: how many, and the sum of `_fp % modulus`.
+
+        A server that does not reckon so sends every digest instead.
+        """
+        pattern, variable, given = _matched(shape)
+        mark = f"{variable}.{FINGERPRINT}"
+        text = (
+            f"MATCH {pattern} RETURN {mark} % {parts} AS p, count({variable}) AS c, "
+            f"sum({mark} % {modulus}) AS s"
+        )
+        try:
+            found = self._statements.run(text, given).rows
+        except StatementError:
+            return self._counted_parts(shape, parts, modulus)
+        return {None if p is None else int(p): (int(c), int(s or 0)) for p, c, s in found}
+
+    def _counted_parts(
+        self, shape: NodeShape | RelationshipShape, parts: int, modulus: int
+    ) -> Parts:
+        pattern, variable, given = _matched(shape)
+        found: Parts = {}
+        text = f"MATCH {pattern} RETURN {variable}.{FINGERPRINT} AS f"
+        for page in self._statements.stream(text, given):
+            for (mark,) in page:
+                part = mark % parts if isinstance(mark, int) else None
+                count, total = found.get(part, (0, 0))
+                more = mark % modulus if part is not None else 0
+                found[part] = count + 1, total + more
+        return found
+
+    def in_parts(
+        self, shape: NodeShape | RelationshipShape, parts: int, wanted: Sequence[int | None]
+    ) -> Iterator[list[Marked]]:
+        """What of a shape is in some parts, in lists."""
+        pattern, variable, given = _matched(shape)
+        mark, numbers = f"{variable}.{FINGERPRINT}", [n for n in wanted if n is not None]
+        keys = returned("n", shape.key) if isinstance(shape, NodeShape) else _identity(shape)
+        items = [*keys, mark, f"{variable}.{RUN}"]
+        conditions = [f"{mark} % {parts} = {number}" for number in numbers]
+        conditions += [f"{mark} IS NULL"] if None in wanted else []
+        text = f"MATCH {pattern} WHERE {' OR '.join(conditions)} RETURN {numbered(items)}"
+        for page in self._statements.stream(text, given):
+            yield [Marked(_key(shape, row[:-2]), row[-2], row[-1]) for row in page]
+
+    def scan_whole(self, shape: NodeShape | RelationshipShape, rows: int) -> Iterator[list[Whole]]:
+        """Everything of a shape, whatever wrote it, as it is, in lists of about `rows`."""
+        pattern, _, given = _matched(shape)
+        if isinstance(shape, NodeShape):
+            for part in self._parts(f"MATCH {pattern} RETURN n AS n", given, rows):
+                yield [
+                    Whole(tuple([p.get(name) for name in shape.key]), p, frozenset(labels))
+                    for (node,) in part
+                    for p in (restored(shape, node.properties),)
+                    for labels in (_labels(shape, node.labels),)
+                ]
+            return
+        text = f"MATCH {pattern} RETURN {numbered([*_identity(shape), 'r'])}"
+        for part in self._parts(text, given, rows):
+            yield [
+                Whole(_relationship_key(shape, row[:-1]), restored(shape, row[-1].properties))
+                for row in part
+            ]
+
     # -- everything of a shape --------------------------------------------------------------------
 
     def present_fingerprints(self, shape: NodeShape, fingerprints: Sequence[int]) -> set[int]:
@@ -380,6 +449,13 @@ def match_edge(shape: RelationshipShape, nulls: Sequence[bool]) -> str:
     return f"MATCH {start}{led(shape)}{end}{where}"
 
 
+def _matched(shape: NodeShape | RelationshipShape) -> tuple[str, str, dict[str, Any]]:
+    """The pattern of a shape, the variable of what it is about, and the parameters."""
+    if isinstance(shape, NodeShape):
+        return labelled("n", shape), "n", given_of(n=shape)
+    return related(shape), "r", given_ends(shape)
+
+
 def _in_steps(variable: str) -> str:
     step = f"{variable}.{STEP}"
     return f"{of_run(variable)} AND {step} >= $first AND {step} <= $last"
@@ -401,6 +477,12 @@ def _relationship_key(shape: RelationshipShape, values: Sequence[Any]) -> Relati
         typed_key(shape.end, values[first:second]),
         typed_key(shape, values[second:]),
     )
+
+
+def _key(shape: NodeShape | RelationshipShape, values: Sequence[Any]) -> Key | RelationshipKey:
+    if isinstance(shape, NodeShape):
+        return typed_key(shape, values)
+    return _relationship_key(shape, values)
 
 
 def _values(

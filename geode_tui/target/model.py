@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
+Parts = dict[int | None, tuple[int, int]]
+"""How many rows each part has, and their sum; None is the part of those without a digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,27 @@ class RelationshipImage:
 
 RelationshipKey = tuple[Key, Key, Key]
 """The start's key, the end's key, and the relationship's own key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A node's or a relationship's key, its digest, and the run that wrote it, where it has them.
+
+    What is not of the type that it should be is None.
+    """
+
+    key: Key | RelationshipKey
+    mark: int | None
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A node or a relationship with all that it has; relationships have no labels."""
+
+    key: Key | RelationshipKey
+    properties: dict[str, Any]
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +256,22 @@ class Target(Protocol):
         self, shape: NodeShape, fingerprints: Sequence[int], limit: int
     ) -> list[dict[str, Any]]:
         """The properties of nodes with one of the fingerprints, at most `limit` (a scan)."""
+        ...
+
+    # -- digests ----------------------------------------------------------------------------------
+
+    def digest_parts(self, shape: NodeShape | RelationshipShape, parts: int, modulus: int) -> Parts:
+        """Everything of a shape by `_fp % parts`: how many, and the sum of `_fp % modulus`."""
+        ...
+
+    def in_parts(
+        self, shape: NodeShape | RelationshipShape, parts: int, wanted: Sequence[int | None]
+    ) -> Iterator[list[Marked]]:
+        """What of a shape is in some parts, in lists."""
+        ...
+
+    def scan_whole(self, shape: NodeShape | RelationshipShape, rows: int) -> Iterator[list[Whole]]:
+        """Everything of a shape, whatever wrote it, as it is, in lists of about `rows`."""
         ...
 
     def delete_nodes(self, shape: NodeShape, run: str) -> int:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from geode_tui.errors import UsageError
 from geode_tui.target.model import (
     Key,
+    Marked,
     NodeImage,
     NodeShape,
+    Parts,
     RelationshipImage,
     RelationshipKey,
     RelationshipShape,
     Row,
+    Whole,
 )
 
 Shape = NodeShape | RelationshipShape
 _UNCHANGED = "files are written once and not changed"
+_UNCOMPARED = "files are compared by their numbers"
 
 
 class WrittenOnce:
@@ -57,6 +61,20 @@ class WrittenOnce:
     ) -> None:
         """Not for files."""
         raise unsupported(_UNCHANGED)
+
+    def digest_parts(self, shape: Shape, parts: int, modulus: int) -> Parts:
+        """Not for files."""
+        raise unsupported(_UNCOMPARED)
+
+    def in_parts(
+        self, shape: Shape, parts: int, wanted: Sequence[int | None]
+    ) -> Iterator[list[Marked]]:
+        """Not for files."""
+        raise unsupported(_UNCOMPARED)
+
+    def scan_whole(self, shape: Shape, rows: int) -> Iterator[list[Whole]]:
+        """Not for files."""
+        raise unsupported(_UNCOMPARED)
 
     def put_relationships(
         self,

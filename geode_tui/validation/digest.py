@@ -75,9 +75,31 @@ def field_text(text: str | None) -> str:
     return "-" if text is None else f"{len(text)}:{text}"
 
 
-def same_value(left: Any, right: Any, graph_type: str) -> bool:
-    """Whether two graph values are the same: null is not empty, 1.50 is 1.5, zones are instants."""
-    return canonical(left, graph_type) == canonical(right, graph_type)
+def same_value(source: Any, graph: Any, graph_type: str) -> bool:
+    """Whether the graph holds a value as the type it should have.
+
+    Null is not empty, 1.50 is 1.5, zones are instants; the text `5` is not the number.
+    """
+    if not is_of(graph, graph_type):
+        return False
+    return canonical(source, graph_type) == canonical(graph, graph_type)
+
+
+def is_of(value: Any, graph_type: str) -> bool:
+    """Whether a value that a graph gave is null or of a graph type."""
+    if value is None:
+        return True
+    if graph_type.startswith("LIST<"):
+        kinds = _KINDS[graph_type[5:-1]]
+        return type(value) in _LISTS and all(type(item) in kinds for item in _flat(value))
+    return type(value) in _KINDS[graph_type]
+
+
+def all_of(column: Iterable[Any], graph_type: str) -> bool:
+    """Whether all values of a column are null or of a graph type."""
+    if graph_type.startswith("LIST<"):
+        return all(is_of(value, graph_type) for value in column)
+    return set(map(type, column)) <= _KINDS[graph_type]
 
 
 def in_utc(value: datetime) -> datetime:
@@ -109,6 +131,21 @@ def _decimal(value: Decimal) -> str:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
 
+
+_NULL = type(None)
+_LISTS = (list, tuple)
+_KINDS: dict[str, frozenset[type]] = {
+    "BOOL": frozenset({bool, _NULL}),
+    "INT": frozenset({int, _NULL}),
+    "FLOAT": frozenset({float, _NULL}),
+    "DECIMAL": frozenset({Decimal, _NULL}),
+    "STRING": frozenset({str, _NULL}),
+    "BYTES": frozenset({bytes, _NULL}),
+    "DATE": frozenset({date, _NULL}),
+    "TIME": frozenset({time, _NULL}),
+    "TIMESTAMP": frozenset({datetime, _NULL}),
+    "TIMESTAMPTZ": frozenset({datetime, _NULL}),
+}
 
 _TEXTS: dict[str, Callable[[Any], str]] = {
     "BOOL": lambda value: "1" if value else "0",

@@ -95,7 +95,8 @@ class Entity:
 
     def cursor(self, row: Record) -> tuple[str, ...]:
         """The cursor at a row of the extract."""
-        return tuple(row[self.extract.cursor_at :])
+        at = self.extract.cursor_at
+        return tuple(row[at : at + len(self.extract.cursor_columns)])
 
     def label(self, row: Record) -> str | None:
         """The label that a value of the row gives, None where none does."""
@@ -141,14 +142,15 @@ class Entity:
         if place := self.properties(row).get(ROW):
             return f"row {place}"
         if self.extract.keyed:
-            return _told(self.extract.cursor_columns, self.cursor(row))
+            return told(self.extract.cursor_columns, self.cursor(row))
         if isinstance(self.shape, NodeShape):
-            return _told(self.shape.key, self.node_key(row))
+            return told(self.shape.key, self.node_key(row))
         start, end, _ = self.relationship_key(row)
-        return f"({_told(self.shape.start.key, start)}) to ({_told(self.shape.end.key, end)})"
+        return f"({told(self.shape.start.key, start)}) to ({told(self.shape.end.key, end)})"
 
 
-def _told(names: Sequence[str], values: Sequence[Any]) -> str:
+def told(names: Sequence[str], values: Sequence[Any]) -> str:
+    """The values of a key for a person: `id=12`."""
     pairs = zip(names, values, strict=True)
     return ", ".join(f"{name}={value}" for name, value in pairs if name != OF)
 

@@ -14,7 +14,9 @@ from geode_tui.target.model import NodeShape, Target
 from geode_tui.validation.before import Since
 from geode_tui.validation.digest import same_value
 from geode_tui.validation.ledger import Difference, Entry, Ledger
-from geode_tui.validation.verify import LeftOut, like, shown
+from geode_tui.validation.left_out import LeftOut
+from geode_tui.validation.mismatches import shown
+from geode_tui.validation.verify import like
 
 SAMPLE_ROWS = 200
 

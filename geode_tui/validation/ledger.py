@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +20,9 @@ class Entry:
     about nodes that get a further label, a `join` entry about nodes that hold a joined
     row. `duplicates` are keys or
     relationships that are there more than once, `misplaced` relationships of the type between
-    the wrong labels, and nodes with the label that no rule made. `source_sql` and `target_gql` are
-    the two queries that anyone can run.
+    the wrong labels, and nodes with the label that no rule made. `mismatched` keys differ by their
+    digests and did so again later, `suspended` ones changed at every look. `source_sql` and
+    `target_gql` are the two queries that anyone can run.
     """
 
     id: str
@@ -38,6 +40,8 @@ class Entry:
     differing: int = 0
     source_sql: str = ""
     target_gql: str = ""
+    mismatched: int = 0
+    suspended: int = 0
 
     @property
     def missing(self) -> int:
@@ -47,7 +51,8 @@ class Entry:
     @property
     def balanced(self) -> bool:
         """Whether every row is accounted for and nothing is there twice or wrongly."""
-        return not (self.missing or self.duplicates or self.misplaced or self.differing)
+        wrong = self.missing or self.duplicates or self.misplaced or self.differing
+        return not (wrong or self.mismatched or self.suspended)
 
     @property
     def verdict(self) -> str:
@@ -64,15 +69,28 @@ class Entry:
             parts.append(f"{self.misplaced:,} {between}")
         if self.differing:
             parts.append(f"{self.differing:,} of {self.sampled:,} sampled differ")
+        if self.mismatched:
+            parts.append(f"{self.mismatched:,} mismatched")
+        if self.suspended:
+            parts.append(f"{self.suspended:,} suspended")
         return ", ".join(parts) or "balanced"
+
+
+Cause = Literal[
+    "", "missing", "end missing", "extra", "doubled", "stale", "edited", "type", "labels", "form"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A sampled row that differs: its key, and what each side holds where they differ.
+    """A row that differs: its key, and what each side holds where they differ.
 
-    `where` is `both` when the values differ, `source` when the row is only in the source.
-    `source_sql` and `target_gql` show the row on each side.
+    `where` is `both` when the values differ, `source` when the row is only in the source, `graph`
+    when what the graph holds has no row. `source_sql` and `target_gql` show it on each side.
+    `cause` says how it came about: `missing` and `extra` tell where it is, `end missing` that a
+    relationship lacks a node, `doubled` that there are two; the values are `stale` when the graph
+    holds what a row was, and `edited` when they were changed in the graph; they have another
+    `type`, or are the same text in another Unicode `form`; the `labels` are others.
     """
 
     entity: str
@@ -81,6 +99,25 @@ class Difference:
     values: tuple[tuple[str, str, str], ...]
     source_sql: str = ""
     target_gql: str = ""
+    cause: Cause = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityDigest:
+    """How the rows of an entity were compared by their digests.
+
+    The two sides were split in `parts`, of which `differing` were not the same; `rows` is how many
+    rows the source has, `read` how many rows of both sides were looked at one by one. `deep`
+    digests were made anew of the values in the graph. With `cut_off` more differs than was told.
+    """
+
+    entity: str
+    deep: bool
+    parts: int
+    differing: int
+    rows: int
+    read: int
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +128,30 @@ class Ledger:
     differences: tuple[Difference, ...] = ()
     fence: str = ""
     taken: float = 0.0
+    digests: tuple[EntityDigest, ...] = ()
+
+    @property
+    def sampled(self) -> tuple[int, int]:
+        """How many rows were read back value by value, and how many of them differ."""
+        return sum(e.sampled for e in self.entries), sum(e.differing for e in self.entries)
 
     @property
     def balanced(self) -> bool:
         """Whether every entry balances."""
         return all(entry.balanced for entry in self.entries)
+
+
+def most_wrong(sampled: int, differing: int) -> float:
+    """The largest share of rows that may be wrong, with 95 % confidence, after a sample.
+
+    None wrong of n: 3/n (the rule of three, Hanley and Lippman-Hand 1983); else the upper end of
+    Wilson's interval (1927). Both are for a random sample.
+    """
+    if sampled == 0:
+        return 1.0
+    if differing == 0:
+        return min(1.0, 3 / sampled)
+    z, share = 1.6449, differing / sampled
+    middle = share + z * z / (2 * sampled)
+    spread = z * math.sqrt(share * (1 - share) / sampled + z * z / (4 * sampled * sampled))
+    return min(1.0, (middle + spread) / (1 + z * z / sampled))

@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Any, cast
 
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import FINGERPRINT, OF, ROW, NodeRule, Property, RelationshipRule
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
 from geode_tui.validation.before import Since
-from geode_tui.validation.digest import fingerprint, same_value
+from geode_tui.validation.digest import fingerprint
+from geode_tui.validation.digests import DigestComparison, Digests, known_by_place
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Difference, Entry, Ledger
+from geode_tui.validation.left_out import LeftOut
+from geode_tui.validation.mismatches import differing_values, joined, queries, shown
+from geode_tui.validation.sides import RowReader
 
 SAMPLE_ROWS = 200
 SHOWN_DIFFERENCES = 50
 SAME_CONTENT_NODES = 20_000
 """Most nodes that are read to find the content of sampled rows again."""
-
-
-class RowReader(Protocol):
-    """A session on the source, inside one snapshot."""
-
-    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Record]:
-        """Run a SELECT and return all its rows."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """How many rows of an entity a run could not write, and how many had no end to hold.
-
-    `known` tells of some rows, named as people see their keys, which ones are among these.
-    """
-
-    dead: int = 0
-    orphans: int = 0
-    known: Callable[[Sequence[str]], Set[str]] | None = field(default=None, compare=False)
-
-    def among(self, keys: Sequence[str]) -> Set[str]:
-        """Those of some keys whose rows are left out: the graph may hold another's thing there."""
-        if self.known is None or not (self.dead or self.orphans):
-            return frozenset()
-        return self.known(keys)
 
 
 async def take_ledger(
@@ -59,6 +37,7 @@ async def take_ledger(
     before: Mapping[str, int] | None = None,
     others: Sequence[Entity] = (),
     runs: Set[str] = frozenset(),
+    digests: Digests | None = None,
 ) -> Ledger:
     """Compare every entity on both sides.
 
@@ -67,8 +46,10 @@ async def take_ledger(
     `progress` is told each entity before its turn. `before` is what `count_before` found in the
     graph before the run: it is nobody's debt; `runs` are the marks of the runs that wrote since,
     so that what they wrote beside it is no duplicate. `others` are entities of the run that are not
-    compared, whose types and labels may be the same ones. Raises GeodeTuiError.
+    compared, whose types and labels may be the same ones. With `digests` all rows are compared by
+    their digests. Raises GeodeTuiError.
     """
+    plain = target
     target = cast(Target, Since(target, before or {}, runs=runs))
     entries, differences = [], []
     for entity in entities:
@@ -85,7 +66,12 @@ async def take_ledger(
     misplaced = await _misplaced(target, entities, own, others)
     misplaced |= await _strangers(target, entities, entries, others)
     entries = [replace(entry, misplaced=misplaced.get(entry.id, 0)) for entry in entries]
-    return Ledger(tuple(entries), tuple(differences), fence, time.time())
+    ledger = Ledger(tuple(entries), tuple(differences), fence, time.time())
+    if digests is None:
+        return ledger
+    ours = runs if before else None
+    compare = DigestComparison(plain, left_out, ours, same_snapshot, digests, progress)
+    return await compare.add_to(ledger, reader, entities)
 
 
 async def take_counted_ledger(
@@ -308,21 +294,13 @@ def _labelled_by(target: Target, entities: Sequence[Entity], label: str) -> int:
 async def _compare_sample(
     reader: RowReader, target: Target, entity: Entity, left_out: LeftOut, same_snapshot: bool
 ) -> tuple[int, list[Difference]]:
-    if not same_snapshot and _known_by_place(entity):
+    if not same_snapshot and known_by_place(entity):
         return await _compare_content(reader, target, entity)
     rows = await asyncio.to_thread(_without, left_out, entity, await _sample(reader, entity))
     if not rows:
         return 0, []
     compare = _compare_nodes if entity.kind == "node" else _compare_relationships
     return len(rows), await asyncio.to_thread(compare, target, entity, rows)
-
-
-def _known_by_place(entity: Entity) -> bool:
-    """Whether its rows are known by their place in a table, which does not outlive a snapshot."""
-    shape = entity.shape
-    if isinstance(shape, NodeShape):
-        return ROW in shape.key and entity.extract.table.has_storage
-    return any(ROW in key for key in (shape.key, shape.start.key, shape.end.key))
 
 
 async def _sample(reader: RowReader, entity: Entity) -> list[Record]:
@@ -372,11 +350,7 @@ def _labels(
         own = entity.label(row)
         wanted = {shape.label, *shape.labels} | ({own} if own else set())
         ours = there & {shape.label, *shape.labels, *shape.by_value}
-        yield [("labels", _joined(wanted), _joined(ours))] if wanted != ours else []
-
-
-def _joined(labels: Iterable[str]) -> str:
-    return ":".join(sorted(labels))
+        yield [("labels", joined(wanted), joined(ours))] if wanted != ours else []
 
 
 def _compare_relationships(target: Target, entity: Entity, rows: list[Record]) -> list[Difference]:
@@ -422,42 +396,16 @@ def _difference(
     found: dict[str, Any] | None,
     labels: Sequence[tuple[str, str, str]] = (),
 ) -> Difference | None:
+    key = entity.key_text(row)
     if found is None:
-        return Difference(entity.id, entity.key_text(row), "source", (), *_queries(entity, row))
-    expected = entity.properties(row)
-    types = dict(zip(entity.extract.properties, entity.extract.property_types, strict=True))
-    values = [
-        (name, shown(value), shown(found.get(name)))
-        for name, value in expected.items()
-        if not same_value(value, found.get(name), types[name])
-    ]
+        return Difference(entity.id, key, "source", (), *queries(entity, row), cause="missing")
     mark = row[entity.extract.fingerprint_at]
-    values += labels
+    values = [*differing_values(entity, row, found), *labels]
     if not values and found.get(FINGERPRINT) != mark:
         values.append((FINGERPRINT, shown(mark), shown(found.get(FINGERPRINT))))
     if not values:
         return None
-    shown_by = _queries(entity, row)
-    return Difference(entity.id, entity.key_text(row), "both", tuple(values), *shown_by)
-
-
-def _queries(entity: Entity, row: Record) -> tuple[str, str]:
-    """The SQL and the GQL that show a row on each side."""
-    shape = entity.shape
-    sql = entity.extract.look_sql(entity.cursor(row)) if entity.extract.keyed else ""
-    if isinstance(shape, NodeShape):
-        fields = _literals(shape.key, entity.node_key(row))
-        return sql, f"MATCH {gql.node_with('n', shape.label, fields)} RETURN n"
-    start, end, own = entity.relationship_key(row)
-    return sql, (
-        f"MATCH {gql.node_with('a', shape.start.label, _literals(shape.start.key, start))}"
-        f"{gql.relationship_with('r', shape.type, _literals(shape.key, own))}"
-        f"{gql.node_with('b', shape.end.label, _literals(shape.end.key, end))} RETURN r"
-    )
-
-
-def _literals(names: Sequence[str], values: Sequence[Any]) -> list[tuple[str, str]]:
-    return [(name, gql.literal(value)) for name, value in zip(names, values, strict=True)]
+    return Difference(entity.id, key, "both", tuple(values), *queries(entity, row))
 
 
 async def _compare_content(
@@ -486,10 +434,3 @@ def _content_there(target: Target, shape: NodeShape, marks: list[int]) -> set[in
         for node in nodes
         if fingerprint((node.get(name), kind) for name, kind in told) == node[FINGERPRINT]
     }
-
-
-def shown(value: Any) -> str:
-    """A value for a person: null and empty text are told apart."""
-    if value is None:
-        return "null"
-    return repr(value) if isinstance(value, str | bytes) else str(value)

@@ -1,0 +1,234 @@
+"""What differs, for a person: the key, the values side by side, the cause, the two queries."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import Any
+
+from geode_tui.mapping import gql
+from geode_tui.mapping.model import FINGERPRINT, OF, ROW
+from geode_tui.target.model import Marked, NodeShape, RelationshipShape, Target
+from geode_tui.validation.compare import Candidate
+from geode_tui.validation.digest import fingerprint, is_of, same_value
+from geode_tui.validation.entity import Entity, Record, told
+from geode_tui.validation.ledger import Cause, Difference
+from geode_tui.validation.sides import identity
+
+NAMED_AT_MOST = 1_000
+"""Mismatches of an entity that are named one by one."""
+_READ_AT_ONCE = 200
+_OWN = frozenset({"_fp", "_of", "_row", "_run", "_step"})
+Values = list[tuple[str, str, str]]
+
+
+def named(
+    target: Target,
+    entity: Entity,
+    candidates: Sequence[Candidate],
+    strict: bool,
+    missing: Set[Any] = frozenset(),
+) -> Iterator[Difference]:
+    """Each candidate as a difference, at most `NAMED_AT_MOST`.
+
+    With `strict` further labels and properties are told, too. `missing` are the nodes that have
+    been found missing, by label and key: relationships of theirs lack an end.
+    """
+    some = candidates[:NAMED_AT_MOST]
+    for begin in range(0, len(some), _READ_AT_ONCE):
+        part = some[begin : begin + _READ_AT_ONCE]
+        found = _read(target, entity, part)
+        for candidate, there in zip(part, found, strict=True):
+            yield from _differences(entity, candidate, there, strict, missing)
+
+
+def ends_of(entity: Entity, row: Record) -> list[tuple[str, Any]]:
+    """The two nodes that a relationship leads between, by label and key that can be compared."""
+    shape = entity.shape
+    assert isinstance(shape, RelationshipShape)
+    start, end, _ = identity(entity, entity.relationship_key(row))
+    return [(shape.start.label, start), (shape.end.label, end)]
+
+
+def _read(
+    target: Target, entity: Entity, candidates: Sequence[Candidate]
+) -> list[tuple[dict[str, Any], frozenset[str]] | None]:
+    """What the graph holds for candidates that are on both sides."""
+    both = {n: c.things[0] for n, c in enumerate(candidates) if c.rows and c.things}
+    found: list[tuple[dict[str, Any], frozenset[str]] | None] = [None] * len(candidates)
+    keys: list[Any] = [thing.key for thing in both.values()]
+    if isinstance(entity.shape, NodeShape):
+        images = target.node_images(entity.shape, keys)
+        for place, image in zip(both, images, strict=True):
+            found[place] = (image.properties, frozenset(image.labels)) if image else None
+        return found
+    relationships = target.read_relationships(entity.shape, keys)
+    for (place, thing), some in zip(both.items(), relationships, strict=True):
+        own = next((one for one in some if one.get(FINGERPRINT) == thing.mark), None)
+        if some:
+            found[place] = (own or some[0], frozenset())
+    return found
+
+
+def _differences(
+    entity: Entity,
+    candidate: Candidate,
+    found: tuple[dict[str, Any], frozenset[str]] | None,
+    strict: bool,
+    missing: Set[Any],
+) -> Iterator[Difference]:
+    rows, things = list(candidate.rows), list(candidate.things)
+    if rows and things and found is not None:
+        yield _of_both(entity, rows.pop(0), *found, strict)
+        things.pop(0)
+    for row in rows:
+        yield _of_source(entity, row, missing)
+    for thing in things:
+        yield _of_graph(entity, thing, doubled=candidate.doubled or bool(candidate.rows))
+
+
+def _of_source(entity: Entity, row: Record, missing: Set[Any]) -> Difference:
+    cause: Cause = "missing"
+    if entity.kind == "relationship" and not missing.isdisjoint(ends_of(entity, row)):
+        cause = "end missing"
+    sql, statement = queries(entity, row)
+    return Difference(entity.id, entity.key_text(row), "source", (), sql, statement, cause)
+
+
+def _of_graph(entity: Entity, thing: Marked, doubled: bool) -> Difference:
+    cause: Cause = "doubled" if doubled else "extra"
+    text = _key_text(entity.shape, thing.key)
+    return Difference(entity.id, text, "graph", (), "", _look(entity.shape, thing.key), cause)
+
+
+def _of_both(
+    entity: Entity, row: Record, found: dict[str, Any], labels: frozenset[str], strict: bool
+) -> Difference:
+    values = differing_values(entity, row, found)
+    mark = row[entity.extract.fingerprint_at]
+    others = [*_other_labels(entity, row, labels, strict), *_others(entity, found, strict)]
+    cause = _cause(entity, row, found, values)
+    if not values and others:
+        cause = "labels" if others[0][0] == "labels" else "edited"
+    values += others
+    if not values:
+        values.append((FINGERPRINT, shown(mark), shown(found.get(FINGERPRINT))))
+        cause = "edited" if _reckoned(entity, found) == mark else "stale"
+    sql, statement = queries(entity, row)
+    return Difference(entity.id, entity.key_text(row), "both", tuple(values), sql, statement, cause)
+
+
+def differing_values(entity: Entity, row: Record, found: dict[str, Any]) -> Values:
+    """The properties of which the two sides hold different values, or another type."""
+    types = dict(zip(entity.extract.properties, entity.extract.property_types, strict=True))
+    return [
+        (name, shown(value), _typed(found.get(name), types[name]))
+        for name, value in entity.properties(row).items()
+        if not same_value(value, found.get(name), types[name])
+    ]
+
+
+def _cause(entity: Entity, row: Record, found: dict[str, Any], values: Values) -> Cause:
+    """Why the values of a row and of what the graph holds differ."""
+    shape = entity.shape
+    types = dict(zip(shape.properties, shape.types, strict=True))
+    names = [name for name, _, _ in values]
+    if any(not is_of(found.get(name), types[name]) for name in names):
+        return "type"
+    wanted = entity.properties(row)
+    if names and all(_is_other_form(wanted[name], found.get(name)) for name in names):
+        return "form"
+    stamp = found.get(FINGERPRINT)
+    if stamp == row[entity.extract.fingerprint_at] or _reckoned(entity, found) != stamp:
+        return "edited"
+    return "stale"
+
+
+def _reckoned(entity: Entity, found: dict[str, Any]) -> int | None:
+    """The digest of what a node holds now; of a relationship, whose ends count, None."""
+    shape = entity.shape
+    if isinstance(shape, RelationshipShape):
+        return found.get(FINGERPRINT)
+    pairs = [
+        (found.get(name), kind)
+        for name, kind in zip(shape.properties, shape.types, strict=True)
+        if name not in (ROW, OF)
+    ]
+    return fingerprint(pairs) if all(is_of(*pair) for pair in pairs) else None
+
+
+def _is_other_form(source: Any, graph: Any) -> bool:
+    if not (isinstance(source, str) and isinstance(graph, str)):
+        return False
+    return unicodedata.normalize("NFC", source) == unicodedata.normalize("NFC", graph)
+
+
+def _other_labels(
+    entity: Entity, row: Record, labels: frozenset[str], strict: bool
+) -> Iterable[tuple[str, str, str]]:
+    shape = entity.shape
+    if isinstance(shape, RelationshipShape):
+        return []
+    own = entity.label(row)
+    wanted = {shape.label, *shape.labels} | ({own} if own else set())
+    ours = labels if strict else labels & {shape.label, *shape.labels, *shape.by_value}
+    return [("labels", joined(wanted), joined(ours))] if wanted != ours else []
+
+
+def _others(entity: Entity, found: dict[str, Any], strict: bool) -> Iterable[tuple[str, str, str]]:
+    """Properties that no rule made."""
+    if not strict:
+        return []
+    names = sorted(found.keys() - _OWN - set(entity.shape.properties))
+    return [(name, "null", shown(found[name])) for name in names]
+
+
+def queries(entity: Entity, row: Record) -> tuple[str, str]:
+    """The SQL and the GQL that show a row on each side."""
+    sql = entity.extract.look_sql(entity.cursor(row)) if entity.extract.keyed else ""
+    if isinstance(entity.shape, NodeShape):
+        return sql, _look(entity.shape, entity.node_key(row))
+    return sql, _look(entity.shape, entity.relationship_key(row))
+
+
+def _look(shape: NodeShape | RelationshipShape, key: Any) -> str:
+    if isinstance(shape, NodeShape):
+        return f"MATCH {_node('n', shape, key)} RETURN n"
+    start, end, own = key
+    middle = gql.relationship_with("r", shape.type, _literals(shape.key, own))
+    return f"MATCH {_node('a', shape.start, start)}{middle}{_node('b', shape.end, end)} RETURN r"
+
+
+def _node(variable: str, shape: NodeShape, key: Sequence[Any]) -> str:
+    return gql.node_with(variable, shape.label, _literals(shape.key, key))
+
+
+def _literals(names: Sequence[str], values: Sequence[Any]) -> list[tuple[str, str]]:
+    return [(name, gql.literal(value)) for name, value in zip(names, values, strict=True)]
+
+
+def _key_text(shape: NodeShape | RelationshipShape, key: Any) -> str:
+    if isinstance(shape, NodeShape):
+        return told(shape.key, key)
+    start, end, own = key
+    text = f"({told(shape.start.key, start)}) to ({told(shape.end.key, end)})"
+    return f"{text}, {told(shape.key, own)}" if shape.key else text
+
+
+def joined(labels: Iterable[str]) -> str:
+    """Labels as one text."""
+    return ":".join(sorted(labels))
+
+
+def shown(value: Any) -> str:
+    """A value for a person: null and empty text are told apart."""
+    if value is None:
+        return "null"
+    return repr(value) if isinstance(value, str | bytes) else str(value)
+
+
+def _typed(value: Any, graph_type: str) -> str:
+    """A value of the graph, with its type where that is another than the rule's."""
+    if is_of(value, graph_type):
+        return shown(value)
+    return f"{shown(value)} ({type(value).__name__}, not {graph_type})"
