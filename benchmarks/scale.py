@@ -100,7 +100,7 @@ def memory(arguments: Sequence[str]) -> int:
     found: dict[str, list[Measured]] = {"files": [], "graph": []}
     alone = []
     for rows in sizes:
-        with _database(rows) as (dsn, folder):
+        with database(rows) as (dsn, folder):
             found["files"].append(_measured(_export(dsn, folder, 2), folder, rows))
             _print("files", found["files"][-1])
             if with_graph:
@@ -118,7 +118,7 @@ def memory(arguments: Sequence[str]) -> int:
 def workers(arguments: Sequence[str]) -> int:
     """Print how busy the cores are with one worker and with two, and the ratio of the rates."""
     rows = int(arguments[0]) if arguments else MILLION
-    with _database(rows) as (dsn, folder):
+    with database(rows) as (dsn, folder):
         found = [_measured(_export(dsn, folder, count), folder, rows) for count in (1, 2)]
     for count, measured in zip((1, 2), found, strict=True):
         busy = ", ".join(f"{share:.0%}" for share in measured.busy)
@@ -129,7 +129,7 @@ def workers(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _database(rows: int) -> Iterator[tuple[str, Path]]:
+def database(rows: int) -> Iterator[tuple[str, Path]]:
     """A table of so many rows, and a folder with its mapping."""
     with tempfile.TemporaryDirectory(prefix="geode-bench-") as name:
         folder = Path(name)

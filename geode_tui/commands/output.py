@@ -109,6 +109,10 @@ def show_ledger(ledger: Ledger) -> None:
         _show_difference(difference)
     if more := ledger.differences[_SHOWN:]:
         show(f"  and {len(more):,} more (--json names them)")
+    for digest in ledger.digests:
+        if digest.cut_off:
+            parts = f"{digest.differing:,} of {digest.parts:,} parts differ"
+            show(f"  {digest.entity}: more differs than was told one by one: {parts}")
     if ledger.digests:
         show(_digest_text(ledger))
     wrong = sum(not entry.balanced for entry in ledger.entries)

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from geode_tui.target.model import Marked, Parts, RelationshipShape, Target
+from geode_tui.target.model import Marked, NodeShape, Parts, RelationshipShape, Target
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.left_out import LeftOut
 from geode_tui.validation.parts import differing, in_groups, parts_for, rows_of
 from geode_tui.validation.sides import Recomputed, RowReader, SourceSide, Stored, identity
 
-RETRIES = (1.0, 5.0, 30.0)
-"""Seconds before each further look at what differs."""
-READ_AT_ONCE = 50_000
-"""Rows of both sides that are in memory at once."""
-MOST_CANDIDATES = 20_000
-"""So many rows that differ are told one from the other; then it is known that much is wrong."""
+READ_BYTES = 32 * 1024 * 1024
+"""About how much of the table is in memory at once, unless one part has more."""
+MOST_CANDIDATES = 2_000
+"""So many keys that differ are told one from the other; then it is known that much is wrong."""
 
 FreshReader = Callable[[], AbstractAsyncContextManager[RowReader]]
 
@@ -57,7 +56,8 @@ class Compared:
 
     `parts` were compared and `differing` of them were not the same; `rows` are the source's,
     `read` how many rows of both sides were read one by one. `mismatched` stood the retries,
-    `suspended` changed every time. With `cut_off` there are more than were told apart.
+    `suspended` keys changed every time. With `cut_off` there are more than were told apart; where
+    none of those told stood, `suspended` is the number of parts that differ still.
     """
 
     parts: int
@@ -65,17 +65,19 @@ class Compared:
     rows: int
     read: int
     mismatched: dict[Any, Candidate]
-    suspended: dict[Any, Candidate]
+    suspended: int
     cut_off: bool
 
 
 @dataclass
 class _Look:
-    """What one look at some parts found."""
+    """What one look found."""
 
-    candidates: dict[Any, Candidate]
-    read: int
-    cut_off: bool
+    differing: int = 0
+    rows: int = 0
+    read: int = 0
+    cut_off: bool = False
+    candidates: dict[Any, Candidate] = field(default_factory=dict)
 
 
 class Comparison:
@@ -90,64 +92,98 @@ class Comparison:
         left_out: LeftOut,
         ours: Set[str] | None = None,
         by_content: bool = False,
-        retries: Sequence[float] = RETRIES,
+        missing: Set[Any] = frozenset(),
     ) -> None:
         """`ours` are the runs whose work is looked at, None for everything in the graph.
 
-        With `by_content` rows are told by their digest alone: those of a table without a key,
+        `missing` are nodes, by label and key, that should be in the graph and are not. With
+        `by_content` rows are told by their digest alone: those of a table without a key,
         whose places another snapshot does not give.
         """
+        self._target = target
         self._entity = entity
         self._left_out = left_out
+        self._missing = missing
         self._ours = ours
         self._by_content = by_content
-        self._retries = retries
         self._deep = deep
-        self._graph: Stored | Recomputed = (
-            Recomputed(target, entity, strict=ours is None)
-            if deep
-            else Stored(target, entity.shape)
+        self.pending: dict[Any, Candidate] = {}
+        self._mismatched: dict[Any, Candidate] = {}
+        self._parts = 0
+        self._first = self._last = _Look()
+        self._graph: Stored | Recomputed = Stored(target, entity.shape)
+        if deep:
+            self._graph = Recomputed(target, entity, strict=ours is None)
+
+    async def look(self, reader: RowReader) -> None:
+        """Compare both sides for the first time."""
+        self._parts = parts_for(self._entity.estimate or 0)
+        look = await self._look(reader)
+        self.pending = look.candidates
+        self._first = look
+
+    async def look_again(self, reader: RowReader) -> None:
+        """Compare again, with a new snapshot: what is the same as before is a mismatch.
+
+        What is not there any more was a change on its way; what differs in another way is pending.
+        """
+        look = await self._look(reader)
+        changed = {}
+        for key, candidate in look.candidates.items():
+            before = self.pending.get(key)
+            if before is not None and before.marks == candidate.marks:
+                self._mismatched[key] = candidate
+            elif before is not None or self._first.cut_off:
+                changed[key] = candidate
+        self.pending = changed
+
+    def compared(self) -> Compared:
+        """What became of it; what is pending still is suspended."""
+        first, last, suspended = self._first, self._last, len(self.pending)
+        if last.cut_off and not self._mismatched:
+            suspended = last.differing
+        return Compared(
+            self._parts,
+            first.differing,
+            first.rows,
+            first.read,
+            self._mismatched,
+            suspended,
+            first.cut_off,
         )
 
-    async def run(self, reader: RowReader, fresh: FreshReader) -> Compared:
-        """Compare both sides; `fresh` opens a reader with a new snapshot for the retries."""
-        parts = parts_for(self._entity.estimate or 0)
-        source, graph = await self._both(reader, parts)
-        differ = differing(source, graph)
-        look = await self._look(reader, parts, differ, source, graph)
-        compared = Compared(parts, len(differ), rows_of(source), look.read, {}, {}, look.cut_off)
-        if look.candidates:
-            await self._retry(parts, look.candidates, compared, fresh)
-        return compared
+    async def _look(self, reader: RowReader) -> _Look:
+        source, graph = await self._both(reader, self._parts)
+        numbers = differing(source, graph)
+        look = _Look(len(numbers), rows_of(source))
+        at_once = max(1_000, min(100_000, READ_BYTES // self._entity.bytes_per_row))
+        await self._find(reader, look, in_groups(numbers, source, graph, at_once))
+        self._last = look
+        return look
 
     async def _both(self, reader: RowReader, parts: int) -> tuple[Parts, Parts]:
         side = SourceSide(reader, self._entity, self._deep)
         source, graph = await asyncio.gather(side.parts(parts), self._graph.parts(parts))
         return source, graph
 
-    async def _look(
-        self,
-        reader: RowReader,
-        parts: int,
-        numbers: list[int | None],
-        source: Parts,
-        graph: Parts,
-    ) -> _Look:
-        look = _Look({}, 0, False)
+    async def _find(
+        self, reader: RowReader, look: _Look, groups: Iterable[Sequence[int | None]]
+    ) -> None:
+        """Find the candidates in some parts."""
         side = SourceSide(reader, self._entity, self._deep)
-        for group in in_groups(numbers, source, graph, READ_AT_ONCE):
+        for group in groups:
             rows, things = await asyncio.gather(
-                side.rows(parts, group), self._graph.marked(parts, group)
+                side.rows(self._parts, group), self._graph.marked(self._parts, group)
             )
             look.read += len(rows) + len(things)
             self._unlike(rows, [thing for thing in things if self._is_ours(thing)], look)
+            await asyncio.to_thread(self._leave_out, look.candidates)
             if len(look.candidates) > MOST_CANDIDATES:
                 look.cut_off = True
+                look.candidates = dict(islice(look.candidates.items(), MOST_CANDIDATES))
                 break
-        self._leave_out(look.candidates)
         for candidate in look.candidates.values():
             candidate.settle()
-        return look
 
     def _is_ours(self, thing: Marked) -> bool:
         return self._ours is None or thing.run in self._ours
@@ -182,46 +218,48 @@ class Comparison:
         return self._entity.node_key(row)
 
     def _leave_out(self, candidates: dict[Any, Candidate]) -> None:
-        """Take out the rows that the journal knows to be nowhere: dead letters and orphans."""
-        if not (self._left_out.dead or self._left_out.orphans):
-            return
-        texts = {
-            id(row): self._entity.key_text(row)
-            for candidate in candidates.values()
-            for row in candidate.rows
-        }
-        known = self._left_out.among(list(texts.values()))
-        for key, candidate in list(candidates.items()):
-            candidate.rows = [row for row in candidate.rows if texts[id(row)] not in known]
-            if not candidate.rows and not candidate.things:
-                del candidates[key]
+        """Take out the rows that are nowhere for a reason: dead letters and orphans."""
+        out, alone = self._left_out, self._alone(candidates)
+        if out.dead or out.orphans:
+            texts = {key: self._entity.key_text(candidate.rows[0]) for key, candidate in alone}
+            known = out.among(list(texts.values()))
+            # Where nobody knows which rows they are, their number must do.
+            nameless = out.known is None and len(alone) <= out.dead
+            for key, text in texts.items():
+                if nameless or text in known:
+                    del candidates[key]
+        for key in self._orphans(self._alone(candidates)):
+            del candidates[key]
 
-    async def _retry(
-        self,
-        parts: int,
-        candidates: dict[Any, Candidate],
-        compared: Compared,
-        fresh: FreshReader,
-    ) -> None:
-        """Look again until each candidate stands, is gone, or has changed every time."""
-        pending = candidates
-        for seconds in self._retries:
-            await asyncio.sleep(seconds)
-            async with fresh() as reader:
-                source, graph = await self._both(reader, parts)
-                numbers = differing(source, graph)
-                look = await self._look(reader, parts, numbers, source, graph)
-            changed = {}
-            for key, candidate in look.candidates.items():
-                before = pending.get(key)
-                if before is not None and before.marks == candidate.marks:
-                    compared.mismatched[key] = candidate
-                elif before is not None:
-                    changed[key] = candidate
-            pending = changed
-            if not pending:
-                return
-        compared.suspended.update(pending)
+    def _alone(self, candidates: dict[Any, Candidate]) -> list[tuple[Any, Candidate]]:
+        """Candidates with rows and nothing in the graph."""
+        return [(key, c) for key, c in candidates.items() if c.rows and not c.things]
+
+    def _orphans(self, alone: list[tuple[Any, Candidate]]) -> list[Any]:
+        """Relationships of which an end is not in the graph, and was not missed there.
+
+        The ledger counts them; those whose end should be there are missing with it.
+        """
+        shape, target = self._entity.shape, self._target
+        if isinstance(shape, NodeShape) or not alone:
+            return []
+        keys = [self._entity.relationship_key(candidate.rows[0]) for _, candidate in alone]
+        starts = target.read_nodes(shape.start, [key[0] for key in keys])
+        ends = target.read_nodes(shape.end, [key[1] for key in keys])
+        return [
+            known
+            for (known, candidate), start, end in zip(alone, starts, ends, strict=True)
+            if (start is None or end is None)
+            and self._missing.isdisjoint(ends_of(self._entity, candidate.rows[0]))
+        ]
+
+
+def ends_of(entity: Entity, row: Record) -> list[tuple[str, Any]]:
+    """The two nodes that a relationship leads between, by label and key that can be compared."""
+    shape = entity.shape
+    assert isinstance(shape, RelationshipShape)
+    start, end, _ = identity(entity, entity.relationship_key(row))
+    return [(shape.start.label, start), (shape.end.label, end)]
 
 
 @asynccontextmanager

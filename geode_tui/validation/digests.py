@@ -10,7 +10,6 @@ from typing import Any
 from geode_tui.mapping.model import ROW
 from geode_tui.target.model import NodeShape, Target
 from geode_tui.validation.compare import (
-    RETRIES,
     Candidate,
     Compared,
     Comparison,
@@ -19,8 +18,11 @@ from geode_tui.validation.compare import (
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Difference, EntityDigest, Ledger
 from geode_tui.validation.left_out import LeftOut
-from geode_tui.validation.mismatches import ends_of, named
+from geode_tui.validation.mismatches import named
 from geode_tui.validation.sides import RowReader
+
+RETRIES = (1.0, 5.0, 30.0)
+"""Seconds before each further look at what differs."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,24 @@ class DigestComparison:
 
     async def add_to(self, ledger: Ledger, reader: RowReader, entities: Sequence[Entity]) -> Ledger:
         """The ledger with what the digests tell."""
+        ordered = sorted(entities, key=lambda entity: entity.kind == "relationship")
+        comparisons = {entity.id: self._comparison(entity) for entity in ordered}
+        for entity in ordered:
+            self._progress(entity.id)
+            with entity.named_in_errors("change the rule, or mend the row"):
+                await comparisons[entity.id].look(reader)
+            if entity.kind == "node":
+                self._note_missing(entity, comparisons[entity.id].pending)
+        await self._retry([comparisons[entity.id] for entity in ordered])
         results: dict[str, EntityDigest] = {}
         mismatched: dict[str, int] = {}
         suspended: dict[str, int] = {}
         found: list[Difference] = []
-        for entity in sorted(entities, key=lambda entity: entity.kind == "relationship"):
-            self._progress(entity.id)
-            compared = await self._compare(reader, entity)
+        for entity in ordered:
+            compared = comparisons[entity.id].compared()
             results[entity.id] = _result(entity, self._digests.deep, compared)
             mismatched[entity.id] = len(compared.mismatched)
-            suspended[entity.id] = len(compared.suspended)
+            suspended[entity.id] = compared.suspended
             found += await self._named(entity, compared)
         entries = [
             replace(
@@ -85,37 +95,33 @@ class DigestComparison:
             digests=tuple(results[entity.id] for entity in entities),
         )
 
-    async def _compare(self, reader: RowReader, entity: Entity) -> Compared:
-        comparison = Comparison(
+    def _comparison(self, entity: Entity) -> Comparison:
+        return Comparison(
             self._target,
             entity,
             deep=self._digests.deep,
             left_out=self._left_out.get(entity.id, LeftOut()),
             ours=self._ours,
             by_content=not self._same_snapshot and known_by_place(entity),
-            retries=self._digests.retries,
+            missing=self._missing,
         )
-        with entity.named_in_errors("change the rule, or mend the row"):
-            compared = await comparison.run(reader, self._digests.fresh)
-        if entity.kind == "node":
-            self._note_missing(entity, compared.mismatched)
-        else:
-            await asyncio.to_thread(self._leave_out_orphans, entity, compared.mismatched)
-        return compared
 
-    def _note_missing(self, entity: Entity, mismatched: Mapping[Any, Candidate]) -> None:
+    async def _retry(self, comparisons: Sequence[Comparison]) -> None:
+        """Look again at what differs, a little later each time, all with one new snapshot."""
+        for seconds in self._digests.retries:
+            pending = [comparison for comparison in comparisons if comparison.pending]
+            if not pending:
+                return
+            await asyncio.sleep(seconds)
+            async with self._digests.fresh() as reader:
+                for comparison in pending:
+                    await comparison.look_again(reader)
+
+    def _note_missing(self, entity: Entity, candidates: Mapping[Any, Candidate]) -> None:
         assert isinstance(entity.shape, NodeShape)
-        for key, candidate in mismatched.items():
+        for key, candidate in candidates.items():
             if candidate.rows and not candidate.things:
                 self._missing.add((entity.shape.label, key))
-
-    def _leave_out_orphans(self, entity: Entity, mismatched: dict[Any, Candidate]) -> None:
-        """Take out the rows whose end never was in the graph; the ledger counts them."""
-        alone = {k: c for k, c in mismatched.items() if c.rows and not c.things}
-        orphans = _loose(self._target, entity, alone)
-        for key in orphans:
-            if self._missing.isdisjoint(ends_of(entity, alone[key].rows[0])):
-                del mismatched[key]
 
     async def _named(self, entity: Entity, compared: Compared) -> list[Difference]:
         candidates = list(compared.mismatched.values())
@@ -133,20 +139,6 @@ def known_by_place(entity: Entity) -> bool:
     if isinstance(shape, NodeShape):
         return ROW in shape.key and entity.extract.table.has_storage
     return any(ROW in key for key in (shape.key, shape.start.key, shape.end.key))
-
-
-def _loose(target: Target, entity: Entity, alone: Mapping[Any, Candidate]) -> list[Any]:
-    """Those relationships of which an end is not in the graph."""
-    shape, loose = entity.shape, []
-    if isinstance(shape, NodeShape) or not alone:
-        return []
-    keys = [entity.relationship_key(candidate.rows[0]) for candidate in alone.values()]
-    starts = target.read_nodes(shape.start, [key[0] for key in keys])
-    ends = target.read_nodes(shape.end, [key[1] for key in keys])
-    for known, start, end in zip(alone, starts, ends, strict=True):
-        if start is None or end is None:
-            loose.append(known)
-    return loose
 
 
 def _result(entity: Entity, deep: bool, compared: Compared) -> EntityDigest:

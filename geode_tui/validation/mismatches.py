@@ -9,11 +9,10 @@ from typing import Any
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import FINGERPRINT, OF, ROW
 from geode_tui.target.model import Marked, NodeShape, RelationshipShape, Target
-from geode_tui.validation.compare import Candidate
+from geode_tui.validation.compare import Candidate, ends_of
 from geode_tui.validation.digest import fingerprint, is_of, same_value
 from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.ledger import Cause, Difference
-from geode_tui.validation.sides import identity
 
 NAMED_AT_MOST = 1_000
 """Mismatches of an entity that are named one by one."""
@@ -40,14 +39,6 @@ def named(
         found = _read(target, entity, part)
         for candidate, there in zip(part, found, strict=True):
             yield from _differences(entity, candidate, there, strict, missing)
-
-
-def ends_of(entity: Entity, row: Record) -> list[tuple[str, Any]]:
-    """The two nodes that a relationship leads between, by label and key that can be compared."""
-    shape = entity.shape
-    assert isinstance(shape, RelationshipShape)
-    start, end, _ = identity(entity, entity.relationship_key(row))
-    return [(shape.start.label, start), (shape.end.label, end)]
 
 
 def _read(
