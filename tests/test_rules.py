@@ -467,11 +467,11 @@ TOLD = {
     "Person:Staff": "1 of no rule",
     "Person.bio": "1 missing",
     "Contact": "1 of 20 sampled differ",
-    "Customer": "1 missing, 1 of no rule, 1 of 20 sampled differ",
-    "Supplier": "1 too many",
+    "Customer": "1 missing, 1 of no rule, 1 of 20 sampled differ, 1 mismatched",
+    "Supplier": "1 too many, 1 mismatched",
     "Subject": "1 of 200 sampled differ",
     "Raw": "1 of 70 sampled differ",
-    "(Sale)-[PARTNER]->(Customer)": "3 missing, 3 between wrong labels",
+    "(Sale)-[PARTNER]->(Customer)": "3 missing, 3 between wrong labels, 3 mismatched",
 }
 
 RAW = """- label: Raw

@@ -22,6 +22,8 @@ from geode_tui.source.cuts import cut
 from geode_tui.source.load import LoadProbe
 from geode_tui.source.postgres import Reader, SnapshotHolder, Source
 from geode_tui.target.model import Target
+from geode_tui.validation.compare import always
+from geode_tui.validation.digests import Digests
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Ledger
 from geode_tui.validation.left_out import LeftOut
@@ -249,6 +251,7 @@ class PostgresOrigin:
             before=before,
             others=others,
             runs=runs,
+            digests=Digests(always(held), retries=(0.0,)),
         )
 
     async def end(self) -> None:

@@ -263,16 +263,13 @@ class Reading(Session):
         pattern, variable = _pattern(shape)
         mark = gql.member(variable, FINGERPRINT)
         keys = gql.returned("n", shape.key, "k") if isinstance(shape, NodeShape) else _keys(shape)
-        returned = f"{mark} AS m, {gql.member(variable, RUN)} AS run"
-        statement = f"MATCH {pattern} WHERE {{}} RETURN {', '.join(filter(None, (keys, returned)))}"
+        items = ", ".join((keys, f"{mark} AS m", f"{gql.member(variable, RUN)} AS run"))
         numbers = sorted(number for number in wanted if number is not None)
         conditions = [f"{mark} % {parts} IN [{', '.join(map(str, numbers))}]"] if numbers else []
         conditions += [f"{mark} IS NULL"] if None in wanted else []
         for condition in conditions:
-            yield [
-                Marked(_key(shape, row), row["m"], row["run"])
-                for row in self.query(statement.format(condition))
-            ]
+            rows = self.query(f"MATCH {pattern} WHERE {condition} RETURN {items}")
+            yield [Marked(_key(shape, row), row["m"], row["run"]) for row in rows]
 
     def scan_whole(self, shape: NodeShape | RelationshipShape, rows: int) -> Iterator[list[Whole]]:
         """Everything of a shape, whatever wrote it, as it is, in lists of about `rows`."""
