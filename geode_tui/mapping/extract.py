@@ -182,6 +182,16 @@ class Extract:
         counted = exp.select(part, _star(), exp.Sum(this=cast(rest, "bigint")))
         return counted.from_(self._carried).group_by(exp.Literal.number(1)).sql("postgres")
 
+    def degrees_sql(self, at_start: bool) -> str:
+        """For each number of relationships at an end: how many nodes have it there."""
+        first, size = (0, len(self.start_key)) if at_start else (len(self.start_key), 0)
+        size = size or len(self.end_key)
+        keys = [exp.column(f"v{first + n}", table="s") for n in range(size)]
+        ends = exp.select(_aliased("c", exp.Count(this=exp.Star()))).from_(self._carried)
+        each = named(ends.group_by(*keys), "d")
+        degree = exp.column("c", table="d")
+        return exp.select(degree, _star()).from_(each).group_by(degree.copy()).sql("postgres")
+
     def in_parts_sql(self, parts: int, labelled: bool) -> str:
         """The rows in some parts (`$1`, numbers) with their digest as one more column."""
         row = exp.select("*", _aliased("m", self._mark(labelled))).from_(self._carried)

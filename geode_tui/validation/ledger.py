@@ -121,6 +121,27 @@ class EntityDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One more thing that was looked at, `source` and `graph` in words, and whether they agree.
+
+    `constraints` of a label, `labels` and `types` that no rule makes, `degrees` of the nodes at an
+    end of a relationship: `in_source` and `in_graph` are then pairs of a degree and how many nodes
+    have it. `why` says what is wrong; the two queries show it.
+    """
+
+    kind: Literal["constraints", "labels", "types", "degrees"]
+    name: str
+    passed: bool
+    source: str
+    graph: str
+    why: str = ""
+    source_sql: str = ""
+    target_gql: str = ""
+    in_source: tuple[tuple[int, int], ...] = ()
+    in_graph: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All entries with the differences found; `taken` in seconds since the epoch."""
 
@@ -129,6 +150,12 @@ class Ledger:
     fence: str = ""
     taken: float = 0.0
     digests: tuple[EntityDigest, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether every entry balances and every check passed."""
+        return self.balanced and all(check.passed for check in self.checks)
 
     @property
     def sampled(self) -> tuple[int, int]:
