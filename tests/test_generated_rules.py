@@ -36,6 +36,9 @@ _TYPES = {
     "uuid": ["{c}::text"],
 }
 _KEY_TYPES = ["int", "bigint", "text", "uuid", "date", "numeric(12,3)", "varchar(40)"]
+_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4).filter(
+    lambda value: value != "b"
+)
 _NAMES = st.one_of(
     st.sampled_from(["id", "name", "[/foo]", "Order Items", 'a"b', "select", "größe", "🦊", "x.y"]),
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12),
@@ -113,7 +116,7 @@ def _rule(draw: st.DrawFn, rule: NodeRule, catalog: Catalog) -> NodeRule:
     if draw(st.booleans()):
         rule = replace(rule, where=f"{_quoted(column.name)} IS NOT NULL")
     if draw(st.booleans()):
-        by = LabelBy(column.name, ((draw(st.text(max_size=4)), "Some"), ("b", "Other")))
+        by = LabelBy(column.name, ((draw(_VALUES), "Some"), ("b", "Other")))
         rule = replace(rule, labels_by=by)
     if draw(st.booleans()):
         rule = replace(rule, labels=("Thing",))
@@ -183,6 +186,10 @@ def _statements(extract: Extract) -> list[str]:
         some += [extract.block_sql(leaf) for leaf in extract.leaves]
     if extract.labelled:
         some.append(extract.labels_sql)
+    for labelled in (False, True):
+        some += [extract.parts_sql(64, 97, labelled), extract.in_parts_sql(64, labelled)]
+    if extract.start_key:
+        some += [extract.degrees_sql(at_start) for at_start in (False, True)]
     return [*some, extract.present_sql(extract.properties[:2])]
 
 

@@ -16,7 +16,7 @@ from geode_tui.mapping.check import check, find_problems
 from geode_tui.mapping.edits import merge, rename_label
 from geode_tui.mapping.file import dump, parse
 from geode_tui.mapping.infer import infer
-from geode_tui.mapping.model import Mapping
+from geode_tui.mapping.model import LabelBy, Mapping
 from geode_tui.migration import postgres_origin
 from geode_tui.migration.chunks import Chunks
 from geode_tui.migration.runner import Runner, RunRequest
@@ -479,6 +479,16 @@ RAW = """- label: Raw
   key: []
   properties: [{name: name, column: name, type: STRING}]
 relationships:"""
+
+
+def test_a_value_that_no_text_is_gives_no_label() -> None:
+    """PostgreSQL's texts have no U+0000: told when the mapping is checked, not by the server."""
+    shop = catalog(table("pets", "id", "id"))
+    by = LabelBy("id", (("a\0", "Some"), ("b", "Other")))
+    mapping = Mapping((replace(infer(shop).nodes[0], labels_by=by),))
+    assert [problem.what for problem in find_problems(mapping, shop)] == [
+        "no text in PostgreSQL is 'a\\x00', which gives the label Some"
+    ]
 
 
 def test_a_graph_that_somebody_changed_is_not_called_right(

@@ -160,6 +160,10 @@ def _label_by_problems(
         yield _unknown_column(by.column, of, (*inner, "column"))
     if not by.labels:
         yield Problem((*inner, "labels"), "no value gives a label", "write {value: Label}")
+    for value, label in by.labels:
+        if any(c == "\0" or 0xD800 <= ord(c) < 0xE000 for c in value):
+            what = f"no text in PostgreSQL is {value!r}, which gives the label {label}"
+            yield Problem((*inner, "labels"), what, "remove it")
 
 
 def _compiled(

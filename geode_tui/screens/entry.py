@@ -26,6 +26,8 @@ def difference_text(found: Difference) -> str:
     lines = [f"{found.entity}  key {found.key}", ""]
     if found.where != "both":
         lines.append(f"only in the {found.where}")
+    if found.cause:
+        lines.append(f"cause: {found.cause}")
     lines += [f"{name}\n  source  {a}\n  graph   {b}" for name, a, b in found.values]
     if found.source_sql:
         lines += ["", "SQL", pretty_sql(found.source_sql)]
