@@ -14,7 +14,7 @@ from typing import Any
 from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
 from geode_tui.target.geode_dialect import Dialect
-from geode_tui.target.geode_session import Sessions, StatementError
+from geode_tui.target.geode_session import Sessions
 from geode_tui.target.geode_statements import (
     Statements,
     given_ends,
@@ -306,7 +306,7 @@ class Reading:
         )
         try:
             found = self._statements.run(text, given).rows
-        except StatementError:
+        except UsageError:
             return self._counted_parts(shape, parts, modulus)
         return {None if p is None else int(p): (int(c), int(s or 0)) for p, c, s in found}
 
