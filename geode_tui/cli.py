@@ -181,7 +181,10 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make the digests anew of the values in the graph, not of what they carry",
     )
-    validate.add_argument("--format", choices=("table", "json"), default="table")
+    validate.add_argument(
+        "--format", choices=("table", "json", "md", "html", "junit"), default="table"
+    )
+    validate.add_argument("--output", metavar="F", help="write a file in place of stdout")
     _json(validate)
 
     status = _verb(verbs, "status", "print where a run stands", _status)

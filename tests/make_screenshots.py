@@ -13,10 +13,13 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
+import grafeo
 from textual.pilot import Pilot
 
 from geode_tui.app import GeodeApp
+from geode_tui.cli import main as main_of_program
 from geode_tui.demo import EmbeddedPostgres, build_shop
+from geode_tui.errors import EXIT_DIFFERS, EXIT_OK
 from geode_tui.migration import steer
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.rollback import roll_back
@@ -25,12 +28,19 @@ from geode_tui.migration.workspace import Workspace
 from geode_tui.widgets.property_grid import PropertyGrid
 from geode_tui.widgets.sql_editor import SqlEditor
 from geode_tui.widgets.suggestion_list import SuggestionList
+from tests.page_check import chromium, take_picture
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 SIZE = (120, 36)
 ROWS = 60_000
 LEGACY_ROWS = 20_000
 REFUSED = "(amount / (payment_id - 7))::numeric(12,2)"
+PAGE_SIZE = "1280,1560"
+MEDDLING = (
+    "MATCH (n:Order) WHERE n.orderId = 4177 DETACH DELETE n",
+    "MATCH (n:User) WHERE n.userId = 12 SET n.name = 'Somebody Else'",
+    "MATCH (n:Supplier) WHERE n.supplierId = 3 DETACH DELETE n",
+)
 NO_NUMBERS = "UPDATE shop.payments SET amount = 'NaN' WHERE payment_id % 2500 = 7"
 WITHOUT_FOREIGN_KEYS = """
 DO $$ DECLARE one record; BEGIN
@@ -58,7 +68,8 @@ def main() -> int:
             os.environ["PGHOST"] = dict(parse_qsl(urlsplit(dsn).query))["host"]
             asyncio.run(_pictures("postgresql://postgres@/shop"))
             asyncio.run(_picture_of_suggestions("postgresql://postgres@/legacy"))
-    print(f"wrote {', '.join(sorted(path.name for path in FOLDER.glob('*.svg')))}")
+            _picture_of_report("postgresql://postgres@/shop", folder)
+    print(f"wrote {', '.join(sorted(path.name for path in FOLDER.glob('*.*')))}")
     return 0
 
 
@@ -138,6 +149,25 @@ async def _picture_of_suggestions(dsn: str) -> None:
         await pilot.pause(1.0)
         shown.focus()
         await _picture(pilot, "suggestions")
+
+
+def _picture_of_report(dsn: str, folder: Path) -> None:
+    """The page of a validation, of a graph that was changed behind the program's back."""
+    if chromium() is None:
+        print("no Chromium: the picture of the report stays as it is", file=sys.stderr)
+        return
+    both = ["--source", dsn, "--mapping", "report.yaml"]
+    assert main_of_program(["map", "--source", dsn, "--output", "report.yaml"]) == EXIT_OK
+    both += ["--target", "report.grafeo"]
+    assert main_of_program(["migrate", *both]) in (EXIT_OK, EXIT_DIFFERS)
+    database = grafeo.GrafeoDB(str(folder / "report.grafeo"))
+    for statement in MEDDLING:
+        database.execute(statement)
+    database.close()
+    page = folder / "report.html"
+    both += ["--deep", "--format", "html", "--output", page.name]
+    assert main_of_program(["validate", *both]) == EXIT_DIFFERS
+    take_picture(page, folder, FOLDER / "report-html.png", PAGE_SIZE)
 
 
 async def _spoil(dsn: str) -> None:

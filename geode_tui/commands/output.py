@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from geode_tui.errors import UsageError
 from geode_tui.validation.ledger import Difference, Entry, Ledger, most_wrong
+from geode_tui.validation.report import bound_in_words
 
 
 def say(text: str) -> None:
@@ -39,15 +40,27 @@ def to_file(path: Path) -> Iterator[None]:
 
     Raises UsageError where the file is there already: it is never replaced unasked.
     """
-    if path.exists():
-        raise UsageError(f"{path} exists already", "", "name another --output")
+    _refuse_existing(path)
     part = path.with_name(f".{path.name}.part")
     try:
         with open(part, "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
             yield
+        _refuse_existing(path)  # it may have come while the work was done
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise UsageError(f"{path} exists already", "", "name another --output")
+
+
+def show_document(text: str) -> None:
+    """A whole document that says itself that it is UTF-8, to stdout in that encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.flush()
 
 
 def show(text: str) -> None:
@@ -134,11 +147,7 @@ def _digest_text(ledger: Ledger) -> str:
     rows = sum(digest.rows for digest in ledger.digests)
     how = "made anew of all values in the graph" if ledger.digests[0].deep else "as written"
     sampled, differing = ledger.sampled
-    bound = f"at most {most_wrong(sampled, differing):.2%} wrong with 95 % confidence"
-    return (
-        f"{rows:,} rows compared by digests, {how}; "
-        f"{differing:,} of {sampled:,} sampled rows differ: {bound}"
-    )
+    return f"{rows:,} rows compared by digests, {how}; {bound_in_words(sampled, differing)}"
 
 
 def ledger_document(ledger: Ledger) -> dict[str, Any]:

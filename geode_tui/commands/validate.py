@@ -1,30 +1,67 @@
-"""`validate`: the ledger and the digests of what is in the graph now."""
+"""`validate`: the ledger and the digests of what is in the graph now, as a report."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
 
 from geode_tui.commands.arguments import source_of, target_of
 from geode_tui.commands.catalog import checked_mapping
-from geode_tui.commands.output import ledger_document, say, show_json, show_ledger, silence
-from geode_tui.errors import EXIT_DIFFERS, EXIT_OK
+from geode_tui.commands.output import (
+    ledger_document,
+    say,
+    show_document,
+    show_json,
+    show_ledger,
+    silence,
+    to_file,
+)
+from geode_tui.errors import EXIT_DIFFERS, EXIT_OK, UsageError
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.plan import make_plan
+from geode_tui.source.dsn import check_dsn, short_name
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
 from geode_tui.validation.digests import Digests
 from geode_tui.validation.ledger import Ledger
+from geode_tui.validation.report import Facts, Report, make_report
+from geode_tui.validation.report_html import as_html
+from geode_tui.validation.report_junit import as_junit
+from geode_tui.validation.report_markdown import as_markdown
 from geode_tui.validation.sides import RowReader
 from geode_tui.validation.verify import take_ledger
 
 
 def validate(arguments: argparse.Namespace) -> int:
-    """Compare source and graph and print the ledger; exit 4 when the graph differs."""
+    """Compare source and graph and print what was found; exit 4 when the graph differs."""
+    form = "json" if arguments.json else str(arguments.format)
+    with _output(arguments.output, form):
+        ledger, facts = _compared(arguments)
+        _print(ledger, facts, form)
+    if arguments.output is not None:
+        say(f"wrote {arguments.output}")
+    return EXIT_OK if ledger.balanced else EXIT_DIFFERS
+
+
+def _output(name: str | None, form: str) -> AbstractContextManager[None]:
+    """Where the report goes: a file that is not there yet, or stdout where that makes sense.
+
+    It is opened before anything is compared: who waits for hours wants to find it.
+    """
+    if name is not None:
+        return to_file(Path(name))
+    if form == "html" and sys.stdout.isatty():
+        raise UsageError("a page of HTML is not for a terminal", "", "name a file with --output")
+    return nullcontext()
+
+
+def _compared(arguments: argparse.Namespace) -> tuple[Ledger, Facts]:
     place, graph = target_of(arguments)
     catalog, mapping = checked_mapping(arguments)
     plan = make_plan(mapping, catalog)
@@ -66,9 +103,9 @@ def validate(arguments: argparse.Namespace) -> int:
         finally:
             await source.close()
 
-    ledger = asyncio.run(work())
-    _print(ledger, arguments.json or arguments.format == "json")
-    return EXIT_OK if ledger.balanced else EXIT_DIFFERS
+    near = place.removeprefix(f"{Path.cwd()}{os.sep}")
+    named = f"{near}, graph {graph}" if graph else near
+    return asyncio.run(work()), Facts(short_name(check_dsn(dsn)), named, arguments.mapping)
 
 
 def _left_out(place: str, graph: str | None) -> LeftOutOfGraph:
@@ -80,12 +117,21 @@ def _left_out(place: str, graph: str | None) -> LeftOutOfGraph:
     return found
 
 
-def _print(ledger: Ledger, json: bool) -> None:
+def _print(ledger: Ledger, facts: Facts, form: str) -> None:
     """Print a ledger; the exit code tells its verdict, also where nobody reads on."""
     try:
-        if json:
+        if form == "json":
             show_json({"run": None, **ledger_document(ledger)})
-        else:
+        elif form == "table":
             show_ledger(ledger)
+        else:
+            show_document(_DOCUMENTS[form](make_report(ledger, facts)))
     except BrokenPipeError:
         silence(sys.stdout)
+
+
+_DOCUMENTS: dict[str, Callable[[Report], str]] = {
+    "md": as_markdown,
+    "html": as_html,
+    "junit": as_junit,
+}

@@ -16,9 +16,9 @@ from geode_tui.migration.audit import Verdict
 from geode_tui.migration.checkpoints import Checkpoint
 from geode_tui.migration.dead_letters import DeadLetter, LetterCount, Selection
 from geode_tui.migration.journal import Journal
-from geode_tui.migration.markdown import code, page, plain, table
 from geode_tui.migration.run_figures import EntityFigures, RunFigures, figures_of
 from geode_tui.validation.ledger import Entry, Ledger
+from geode_tui.validation.markdown import code, page, plain, table
 
 EXAMPLES = 3
 """Dead letters that are shown of each class of an entity."""

@@ -70,8 +70,7 @@ def _differences(
 ) -> Iterator[Difference]:
     rows, things = list(candidate.rows), list(candidate.things)
     if rows and things and found is not None:
-        yield _of_both(entity, rows.pop(0), *found, strict)
-        things.pop(0)
+        yield _of_both(entity, rows.pop(0), things.pop(0), *found, strict)
     for row in rows:
         yield _of_source(entity, row, missing)
     for thing in things:
@@ -93,7 +92,12 @@ def _of_graph(entity: Entity, thing: Marked, doubled: bool) -> Difference:
 
 
 def _of_both(
-    entity: Entity, row: Record, found: dict[str, Any], labels: frozenset[str], strict: bool
+    entity: Entity,
+    row: Record,
+    thing: Marked,
+    found: dict[str, Any],
+    labels: frozenset[str],
+    strict: bool,
 ) -> Difference:
     values = differing_values(entity, row, found)
     mark = row[entity.extract.fingerprint_at]
@@ -102,6 +106,8 @@ def _of_both(
     if not values and others:
         cause = "labels" if others[0][0] == "labels" else "edited"
     values += others
+    if not values and (ends := _typed_ends(entity, row, thing)):
+        values, cause = ends, "type"
     if not values:
         values.append((FINGERPRINT, shown(mark), shown(found.get(FINGERPRINT))))
         cause = "edited" if _reckoned(entity, found) == mark else "stale"
@@ -117,6 +123,22 @@ def differing_values(entity: Entity, row: Record, found: dict[str, Any]) -> Valu
         for name, value in entity.properties(row).items()
         if not same_value(value, found.get(name), types[name])
     ]
+
+
+def _typed_ends(entity: Entity, row: Record, thing: Marked) -> Values:
+    """The keys of a relationship's ends that are of another type in the graph."""
+    shape = entity.shape
+    if isinstance(shape, NodeShape):
+        return []
+    values: Values = []
+    ends = zip((shape.start, shape.end), entity.relationship_key(row), thing.key, strict=False)
+    for end, wanted, there in ends:
+        types = dict(zip(end.properties, end.types, strict=True))
+        for name, source, graph in zip(end.key, wanted, there, strict=True):
+            if name in types and not is_of(graph, types[name]):
+                told = f"{end.label}.{name}"
+                values.append((told, shown(source), _typed(graph, types[name])))
+    return values
 
 
 def _cause(entity: Entity, row: Record, found: dict[str, Any], values: Values) -> Cause:
