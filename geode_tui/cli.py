@@ -182,6 +182,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="make the digests anew of the values in the graph, not of what they carry",
     )
     validate.add_argument(
+        "--check-constraints",
+        action="store_true",
+        help="also look whether indexes and constraints are there",
+    )
+    validate.add_argument(
+        "--check-references",
+        action="store_true",
+        help="also make the digests of relationships anew, and compare degrees of nodes",
+    )
+    validate.add_argument(
         "--format", choices=("table", "json", "md", "html", "junit"), default="table"
     )
     validate.add_argument("--output", metavar="F", help="write a file in place of stdout")

@@ -207,7 +207,7 @@ def test_what_is_cut_off_is_told_by_all_formats(capsys: pytest.CaptureFixture[st
     for make in FORMATS:
         assert "more differs than is named here" in make(_report(ledger))
     show_ledger(ledger)
-    assert "more of (Order)-[PLACED]->(User) differs than is named" in capsys.readouterr().out
+    assert "(Order)-[PLACED]->(User): more differs than was told" in capsys.readouterr().out
     failures = {c.name: c.failure or "" for c in read_junit(as_junit(_report(ledger))).cases}
     assert "more differs than is named here" in failures["(Order)-[PLACED]->(User)"]
     whole = replace(ledger, digests=ledger.digests[:1])
@@ -500,7 +500,8 @@ def test_validate_writes_every_format(
         assert sheet[name][:2] == [f"{entry['source_rows']:,}", f"{entry['in_graph']:,}"]
     assert sheet["(Purchase)-[HAS_CUSTOMER]->(Customer)"][5] == "2"
     suite = read_junit(found["junit"])
-    assert suite.counts == {"tests": len(entries), "failures": 0, "errors": 0}
+    checks = json.loads(found["json"])["checks"]
+    assert suite.counts == {"tests": len(entries) + len(checks), "failures": 0, "errors": 0}
     assert suite.properties["source"].startswith("test_")
     assert suite.properties["source"].endswith("@local")
 

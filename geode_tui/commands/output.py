@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 
 from geode_tui.errors import UsageError
-from geode_tui.validation.ledger import Difference, Entry, Ledger, most_wrong
+from geode_tui.validation.ledger import Check, Difference, Entry, Ledger, most_wrong
 from geode_tui.validation.report import bound_in_words
 
 
@@ -126,6 +126,7 @@ def show_ledger(ledger: Ledger) -> None:
         if digest.cut_off:
             parts = f"{digest.differing:,} of {digest.parts:,} parts differ"
             show(f"  {digest.entity}: more differs than was told one by one: {parts}")
+    _show_checks(ledger.checks)
     if ledger.digests:
         show(_digest_text(ledger))
     wrong = sum(not entry.balanced for entry in ledger.entries)
@@ -142,6 +143,18 @@ def _show_difference(found: Difference) -> None:
         show(f"    {name}: source {source} · graph {graph}")
 
 
+def _show_checks(checks: Sequence[Check]) -> None:
+    """The checks that failed, and how many there were."""
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        name = f"{check.kind} {check.name}".rstrip()
+        show(f"  {name}: source {check.source} · graph {check.graph}")
+        if check.why:
+            show(f"    {check.why}")
+    if checks:
+        show(f"{len(checks) - len(failed)} of {len(checks)} checks passed")
+
+
 def _digest_text(ledger: Ledger) -> str:
     """What was compared, and how sure it is."""
     rows = sum(digest.rows for digest in ledger.digests)
@@ -155,6 +168,7 @@ def ledger_document(ledger: Ledger) -> dict[str, Any]:
     sampled, differing = ledger.sampled
     return {
         "balanced": ledger.balanced,
+        "valid": ledger.valid,
         "fence": ledger.fence,
         "taken": ledger.taken,
         "entries": [
@@ -164,6 +178,7 @@ def ledger_document(ledger: Ledger) -> dict[str, Any]:
         ],
         "differences": [asdict(difference) for difference in ledger.differences],
         "digests": [asdict(digest) for digest in ledger.digests],
+        "checks": [asdict(check) for check in ledger.checks],
         "sampled": {
             "rows": sampled,
             "differing": differing,

@@ -6,8 +6,9 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from geode_tui.commands.arguments import source_of, target_of
@@ -22,20 +23,27 @@ from geode_tui.commands.output import (
     to_file,
 )
 from geode_tui.errors import EXIT_DIFFERS, EXIT_OK, UsageError
+from geode_tui.migration import versions
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.plan import make_plan
 from geode_tui.source.dsn import check_dsn, short_name
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
+from geode_tui.target.model import Target
+from geode_tui.validation.checks import check_constraints, check_degrees, check_strangers
 from geode_tui.validation.digests import Digests
-from geode_tui.validation.ledger import Ledger
+from geode_tui.validation.entity import Entity
+from geode_tui.validation.ledger import Check, Ledger
 from geode_tui.validation.report import Facts, Report, make_report
 from geode_tui.validation.report_html import as_html
 from geode_tui.validation.report_junit import as_junit
 from geode_tui.validation.report_markdown import as_markdown
 from geode_tui.validation.sides import RowReader
 from geode_tui.validation.verify import take_ledger
+
+_OURS = (versions.LABEL,)
+"""Labels of nodes that no rule makes, and that are ours."""
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -46,7 +54,7 @@ def validate(arguments: argparse.Namespace) -> int:
         _print(ledger, facts, form)
     if arguments.output is not None:
         say(f"wrote {arguments.output}")
-    return EXIT_OK if ledger.balanced else EXIT_DIFFERS
+    return EXIT_OK if ledger.valid else EXIT_DIFFERS
 
 
 def _output(name: str | None, form: str) -> AbstractContextManager[None]:
@@ -86,7 +94,10 @@ def _compared(arguments: argparse.Namespace) -> tuple[Ledger, Facts]:
             )
             try:
                 left_out = await asyncio.to_thread(_left_out, place, graph)
-                return await take_ledger(
+                digests = Digests(
+                    fresh, arguments.deep, deep_relationships=arguments.check_references
+                )
+                ledger = await take_ledger(
                     holder,
                     target,
                     plan.entities,
@@ -95,8 +106,10 @@ def _compared(arguments: argparse.Namespace) -> tuple[Ledger, Facts]:
                     same_snapshot=False,
                     before=left_out.before,
                     runs=left_out.marks,
-                    digests=Digests(fresh, arguments.deep),
+                    digests=digests,
                 )
+                checks = await _checks(arguments, holder, target, plan.entities, left_out)
+                return replace(ledger, checks=tuple(checks))
             finally:
                 await asyncio.to_thread(target.close)
                 await holder.close()
@@ -106,6 +119,22 @@ def _compared(arguments: argparse.Namespace) -> tuple[Ledger, Facts]:
     near = place.removeprefix(f"{Path.cwd()}{os.sep}")
     named = f"{near}, graph {graph}" if graph else near
     return asyncio.run(work()), Facts(short_name(check_dsn(dsn)), named, arguments.mapping)
+
+
+async def _checks(
+    arguments: argparse.Namespace,
+    reader: RowReader,
+    target: Target,
+    entities: Sequence[Entity],
+    left_out: LeftOutOfGraph,
+) -> list[Check]:
+    """What is looked at beside the ledger; a graph that held other data may have strangers."""
+    checks = [] if left_out.before else await check_strangers(target, entities, _OURS)
+    if arguments.check_constraints:
+        checks += await check_constraints(target, entities)
+    if arguments.check_references and not left_out.before:
+        checks += await check_degrees(reader, target, entities, left_out.entities)
+    return checks
 
 
 def _left_out(place: str, graph: str | None) -> LeftOutOfGraph:

@@ -35,10 +35,16 @@ async def check_constraints(target: Target, entities: Sequence[Entity]) -> list[
     return checks
 
 
-async def check_strangers(target: Target, entities: Sequence[Entity]) -> list[Check]:
-    """Whether the graph holds nodes or relationships of labels and types that no rule makes."""
+async def check_strangers(
+    target: Target, entities: Sequence[Entity], besides: Sequence[str] = ()
+) -> list[Check]:
+    """Whether the graph holds nodes or relationships of labels and types that no rule makes.
+
+    Labels of `besides` may be there, too.
+    """
     shapes = [entity.shape for entity in entities]
-    labels = {name for shape in shapes if isinstance(shape, NodeShape) for name in _labels(shape)}
+    labels = set(besides)
+    labels |= {name for shape in shapes if isinstance(shape, NodeShape) for name in _labels(shape)}
     types = {shape.type for shape in shapes if isinstance(shape, RelationshipShape)}
     facts = await asyncio.to_thread(target.describe)
     none = " AND ".join(f"NOT n:{gql.quoted(label)}" for label in sorted(labels))
@@ -47,8 +53,23 @@ async def check_strangers(target: Target, entities: Sequence[Entity]) -> list[Ch
     known = [await asyncio.to_thread(target.count_type, name) for name in sorted(types)]
     others = facts.relationships - sum(known)
     return [
-        Check("labels", "", not nodes, "0", f"{nodes:,} nodes of other labels", "", "", statement),
-        Check("types", "", others <= 0, "0", f"{others:,} relationships of other types"),
+        Check(
+            "labels",
+            "",
+            not nodes,
+            "no node with another label",
+            f"{nodes:,} with another label",
+            "",
+            "",
+            statement,
+        ),
+        Check(
+            "types",
+            "",
+            others <= 0,
+            "no relationship of another type",
+            f"{others:,} of another type",
+        ),
     ]
 
 

@@ -30,12 +30,18 @@ class Digests:
     """How rows are compared by digest.
 
     `fresh` opens a reader with a new snapshot for each further look at what differs, after
-    `retries` seconds. With `deep` the graph's digests are made anew of what it gives back.
+    `retries` seconds. With `deep` the graph's digests are made anew of what it gives back, with
+    `deep_relationships` those of relationships.
     """
 
     fresh: FreshReader
     deep: bool = False
     retries: Sequence[float] = RETRIES
+    deep_relationships: bool = False
+
+    def deep_of(self, entity: Entity) -> bool:
+        """Whether the digests of an entity are made anew."""
+        return self.deep or (self.deep_relationships and entity.kind == "relationship")
 
 
 class DigestComparison:
@@ -76,7 +82,7 @@ class DigestComparison:
         found: list[Difference] = []
         for entity in ordered:
             compared = comparisons[entity.id].compared()
-            results[entity.id] = _result(entity, self._digests.deep, compared)
+            results[entity.id] = _result(entity, self._digests.deep_of(entity), compared)
             mismatched[entity.id] = len(compared.mismatched)
             suspended[entity.id] = compared.suspended
             found += await self._named(entity, compared)
@@ -99,7 +105,7 @@ class DigestComparison:
         return Comparison(
             self._target,
             entity,
-            deep=self._digests.deep,
+            deep=self._digests.deep_of(entity),
             left_out=self._left_out.get(entity.id, LeftOut()),
             ours=self._ours,
             by_content=not self._same_snapshot and known_by_place(entity),
@@ -125,7 +131,7 @@ class DigestComparison:
 
     async def _named(self, entity: Entity, compared: Compared) -> list[Difference]:
         candidates = list(compared.mismatched.values())
-        strict = self._digests.deep and self._ours is None
+        strict = self._digests.deep_of(entity) and self._ours is None
 
         def work() -> list[Difference]:
             return list(named(self._target, entity, candidates, strict, self._missing))

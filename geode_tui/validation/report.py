@@ -12,6 +12,7 @@ from typing import Literal
 from geode_tui.errors import redact
 from geode_tui.validation.ledger import (
     Cause,
+    Check,
     Difference,
     EntityDigest,
     Entry,
@@ -203,6 +204,17 @@ class Report:
     differing: int
     deep: bool | None
     charts: tuple[Chart, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether every entry balances and every check passed."""
+        return self.balanced and not self.failed
+
+    @property
+    def failed(self) -> int:
+        """How many checks did not pass."""
+        return sum(not check.passed for check in self.checks)
 
     @property
     def unbalanced(self) -> int:
@@ -224,10 +236,13 @@ class Report:
         """What came out, in one line."""
         if not self.lines:
             return "nothing was compared"
-        if self.balanced:
-            count = len(self.lines)
-            return "the one entry balances" if count == 1 else f"all {count:,} entries balance"
-        return f"{self.unbalanced:,} of {len(self.lines):,} entries differ"
+        count = len(self.lines)
+        told = "the one entry balances" if count == 1 else f"all {count:,} entries balance"
+        if not self.balanced:
+            told = f"{self.unbalanced:,} of {count:,} entries differ"
+        if self.failed:
+            told += f"; {self.failed:,} of {len(self.checks):,} checks failed"
+        return told
 
     @property
     def bound(self) -> str:
@@ -242,6 +257,8 @@ class Report:
         rows = f"{self.compared_rows:,} rows by their digests"
         if self.deep:
             return f"{rows}, made anew of all values, labels and ends in the graph (deep)"
+        if any(line.digest is not None and line.digest.deep for line in self.lines):
+            return f"{rows}, those of relationships made anew of their values and ends"
         return f"{rows}, as the graph carries them (not deep)"
 
     @property
@@ -290,8 +307,46 @@ def make_report(ledger: Ledger, facts: Facts, charts: Sequence[Chart] = ()) -> R
         ),
         sampled,
         differing,
-        any(digest.deep for digest in ledger.digests) if ledger.digests else None,
-        tuple(charts),
+        all(digest.deep for digest in ledger.digests) if ledger.digests else None,
+        (*charts, *(chart for check in ledger.checks for chart in _spread(check))),
+        tuple(map(_shown_check, ledger.checks)),
+    )
+
+
+def _shown_check(check: Check) -> Check:
+    """A check with its texts on one line each."""
+    return replace(
+        check,
+        name=_on_one_line(check.name),
+        source=_on_one_line(check.source),
+        graph=_on_one_line(check.graph),
+        why=_on_one_line(check.why),
+        source_sql=runnable(check.source_sql),
+        target_gql=runnable(check.target_gql),
+    )
+
+
+def _on_one_line(text: str) -> str:
+    return _clipped(one_line(redact(text)))
+
+
+MOST_BARS = 40
+"""Degrees that are drawn of a distribution."""
+
+
+def _spread(check: Check) -> Iterator[Chart]:
+    """How many nodes have how many relationships, in the source and in the graph."""
+    if not (check.in_source or check.in_graph):
+        return
+    source, graph = dict(check.in_source), dict(check.in_graph)
+    degrees = sorted(source.keys() | graph.keys())
+    drawn = degrees[:MOST_BARS]
+    yield Chart(
+        one_line(check.name),
+        "Nodes by how many of these relationships they have.",
+        ("source", "graph"),
+        tuple((f"{n:,}", (source.get(n, 0), graph.get(n, 0))) for n in drawn),
+        left_out=len(degrees) - len(drawn),
     )
 
 

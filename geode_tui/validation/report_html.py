@@ -13,7 +13,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from geode_tui.validation.ledger import Difference
+from geode_tui.validation.ledger import Check, Difference
 from geode_tui.validation.report import (
     KINDS,
     Chart,
@@ -63,6 +63,7 @@ def as_html(report: Report) -> str:
         '<main id="content">',
         *_sheet(report),
         *_differences(report, groups),
+        *_checks(report.checks),
         *_charts(report.charts),
         *_method(report),
         *_queries(report),
@@ -79,7 +80,7 @@ def as_html(report: Report) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    state = "none" if not report.lines else "good" if report.balanced else "bad"
+    state = "none" if not report.lines else "good" if report.valid else "bad"
     yield "<header>"
     yield '<p class="kind">Validation report</p>'
     yield f"<h1>{escape(report.facts.source)} <span>→</span> {escape(report.facts.target)}</h1>"
@@ -122,6 +123,7 @@ def _contents(report: Report, groups: Sequence[Group]) -> Iterator[str]:
     chapters = [("balance", "Balance sheet")]
     if groups or report.notes:
         chapters.append(("differences", "What differs"))
+    chapters += [("checks", "Checks")] if report.checks else []
     chapters += [("charts", "Distributions")] if report.charts else []
     chapters += [("method", "How it was compared"), ("queries", "Queries")]
     items = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in chapters)
@@ -299,6 +301,31 @@ def _both_queries(sql: str, gql: str) -> Iterator[str]:
 
 
 # -- charts, method, queries ----------------------------------------------------------------------
+
+
+def _checks(checks: Sequence[Check]) -> Iterator[str]:
+    if not checks:
+        return
+    yield '<section aria-labelledby="checks">'
+    yield '<h2 id="checks">Checks</h2>'
+    yield '<div class="scroll" role="region" aria-labelledby="checked" tabindex="0">'
+    yield '<table class="checks"><caption id="checked">What was looked at besides</caption>'
+    names = ("Check", "Of", "In the source", "In the graph", "Result")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    yield f"<thead><tr>{head}</tr></thead><tbody>"
+    for check in sorted(checks, key=lambda check: check.passed):
+        state = "good" if check.passed else "bad"
+        result = "passed" if check.passed else check.why or "failed"
+        cells = "".join(f"<td>{escape(x)}</td>" for x in (check.name, check.source, check.graph))
+        yield (
+            f'<tr class="{state}"><th scope="row">{check.kind}</th>{cells}'
+            f'<td class="verdict {state}">{_mark(state)} {escape(result)}</td></tr>'
+        )
+    yield "</tbody></table></div>"
+    for check in checks:
+        if not check.passed:
+            yield from _both_queries(check.source_sql, check.target_gql)
+    yield "</section>"
 
 
 def _charts(charts: Sequence[Chart]) -> Iterator[str]:

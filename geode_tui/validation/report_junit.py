@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from geode_tui.validation.ledger import Difference
+from geode_tui.validation.ledger import Check, Difference
 from geode_tui.validation.report import KINDS, Group, Line, Report, first_of
 
 SHOWN = 20
@@ -28,8 +28,8 @@ def as_junit(report: Report) -> str:
         id="0",
         hostname="localhost",
         timestamp=datetime.fromtimestamp(report.taken, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-        tests=str(len(report.lines)),
-        failures=str(report.unbalanced),
+        tests=str(len(report.lines) + len(report.checks)),
+        failures=str(report.unbalanced + report.failed),
         errors="0",
         skipped="0",
         time="0",
@@ -42,6 +42,8 @@ def as_junit(report: Report) -> str:
         groups.setdefault(group.line, []).append(group)
     for line in report.lines:
         _add_case(suite, line, groups.get(line.number, []))
+    for check in report.checks:
+        _add_check(suite, check)
     told = [f"{line.entry.id}: {line.equation}: {line.entry.verdict}" for line in report.lines]
     SubElement(suite, "system-out").text = "\n".join([*told, report.bound, report.verdict])
     SubElement(suite, "system-err").text = "\n".join(report.notes)
@@ -73,6 +75,19 @@ def _add_case(suite: Element, line: Line, groups: list[Group]) -> None:
         return
     failure = SubElement(case, "failure", type="differs", message=entry.verdict)
     failure.text = "\n".join(_told(line, groups))
+
+
+def _add_check(suite: Element, check: Check) -> None:
+    name = f"{check.kind} {check.name}".rstrip()
+    case = SubElement(suite, "testcase", name=name, classname="check", time="0")
+    if check.passed:
+        return
+    message = check.why or f"source {check.source}, graph {check.graph}"
+    failure = SubElement(case, "failure", type="failed", message=message)
+    told = [f"source: {check.source}", f"graph: {check.graph}"]
+    told += [f"SQL: {check.source_sql}"] if check.source_sql else []
+    told += [f"GQL: {check.target_gql}"] if check.target_gql else []
+    failure.text = "\n".join(told)
 
 
 def _told(line: Line, groups: list[Group]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from geode_tui.validation.ledger import Difference
+from geode_tui.validation.ledger import Check, Difference
 from geode_tui.validation.markdown import code, page, plain, table
 from geode_tui.validation.report import (
     COLUMNS,
@@ -30,6 +30,7 @@ def as_markdown(report: Report) -> str:
         ("What was compared", table(("fact", "value"), report.stated()[:-1])),
         ("Balance sheet", _sheet(report)),
         ("Totals", _totals(report.totals)),
+        ("Checks", _checks(report.checks)),
         ("How each was compared", _compared(report.lines)),
         ("To be known", [f"- {plain(note)}" for note in report.notes]),
         ("What differs", list(_differences(report))),
@@ -60,6 +61,16 @@ def _totals(totals: Sequence[Total]) -> list[str]:
     )
     rows = [(KINDS[t.kind], *(f"{number:,}" for number in _sums(t))) for t in totals]
     return table(header, rows, "_>>>>>>>>>>") if rows else []
+
+
+def _checks(checks: Sequence[Check]) -> list[str]:
+    header = ("check", "of", "in the source", "in the graph", "result")
+    rows = [(x.kind, x.name, x.source, x.graph, _result(x)) for x in checks]
+    return table(header, rows) if rows else []
+
+
+def _result(check: Check) -> str:
+    return "✓ passed" if check.passed else f"✗ failed: {check.why}".removesuffix(": ")
 
 
 def _sums(t: Total) -> tuple[int, ...]:
