@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from geode_tui.mapping.model import OF, ROW, RUN
+from geode_tui.mapping.model import FINGERPRINT, OF, ROW, RUN
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
     Marked,
@@ -82,7 +82,8 @@ class Recomputed:
     """The graph by digests made of what it gives back.
 
     What has a value of another type, or labels or properties that the rule does not make, has no
-    digest: no row is equal to it. `strict` says that nothing else may be on nodes of the rule.
+    digest: no row is equal to it. Nor is one to what carries a digest that its values do not give.
+    `strict` says that nothing else may be on nodes of the rule.
     """
 
     def __init__(self, target: Target, entity: Entity, strict: bool) -> None:
@@ -138,6 +139,8 @@ class Recomputed:
 
     def _told(self, whole: Whole, mark: int) -> int:
         shape = self._shape
+        if whole.properties.get(FINGERPRINT) != mark:
+            return mark ^ 1  # what carries the digest of something else is like no row
         if isinstance(shape, RelationshipShape) or not shape.by_value:
             return mark
         return self._entity.extract.mark(mark, value_label(shape, whole.labels))

@@ -1,0 +1,162 @@
+"""Whatever is done to a good graph behind our back, validation finds it and names the very key.
+
+The kinds of damage are those of `benchmarks.damage`; `python -m benchmarks.damages` does many
+trials of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from benchmarks.damage import KINDS, Named
+from benchmarks.damage_source import SQL
+from benchmarks.damages import Original, Trials
+from geode_tui.demo import EmbeddedPostgres
+from geode_tui.errors import EXIT_DIFFERS, EXIT_OK
+from geode_tui.validation import verify
+from geode_tui.validation.ledger import Ledger
+from tests.command_line import CommandLine, execute
+
+SEED = os.environ.get("SEED") or ("0" if os.environ.get("CI") else str(random.randrange(10**6)))
+TRIALS = 2
+MODES = pytest.mark.parametrize("deep", [False, True], ids=["plain", "deep"])
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A good graph, trials on it, and the loop in which they run."""
+
+    original: Original
+    trials: Trials
+    runner: asyncio.Runner
+
+    def ledger(self, graph_file: Path, deep: bool, fresh: bool = False) -> Ledger:
+        """Validate a graph."""
+        return self.runner.run(self.trials.ledger(graph_file, deep, fresh))
+
+
+@pytest.fixture(scope="module")
+def ground(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """The database of the trials, migrated once."""
+    folder = tmp_path_factory.mktemp("damage")
+    execute(postgres.dsn(), "CREATE DATABASE damage TEMPLATE template0")
+    execute(postgres.dsn("damage"), SQL)
+    original = Original.make(postgres.dsn("damage"), folder)
+    with asyncio.Runner() as runner:
+        trials = runner.run(Trials(original, folder).__aenter__())
+        yield Ground(original, trials, runner)
+        runner.run(trials.__aexit__())
+    execute(postgres.dsn(), "DROP DATABASE damage WITH (FORCE)")
+
+
+@MODES
+def test_nothing_is_found_in_a_graph_that_nobody_damaged(ground: Ground, deep: bool) -> None:
+    """A good graph of every type balances: no false alarm."""
+    ledger = ground.ledger(ground.original.graph_file, deep)
+    assert [e.verdict for e in ledger.entries if not e.balanced] == []
+    assert ledger.differences == ()
+    assert all(one.differing == 0 and one.deep is deep for one in ledger.digests)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_damage_is_found_and_named(ground: Ground, name: str) -> None:
+    """The rule, the key and the property are named and nothing else, without any sample.
+
+    Damage that digests in the graph or counts show is found without `--deep`, too.
+    """
+    for number in range(TRIALS):
+        missed = ground.runner.run(ground.trials.trial(KINDS[name], f"{SEED}/{number}"))
+        assert missed == "", f"SEED={SEED}, trial {number}"
+
+
+_SOURCE_CHANGES = {
+    "a row changed": (
+        "UPDATE users SET name = 'Somebody' WHERE id = 77",
+        "UPDATE users SET name = 'Renée 77' WHERE id = 77",
+        Named("User", ("77",), "name"),
+    ),
+    "a row more": (
+        "INSERT INTO users (id) VALUES (1000)",
+        "DELETE FROM users WHERE id = 1000",
+        Named("User", ("1000",)),
+    ),
+    "a row fewer": (
+        "DELETE FROM staff WHERE id = 5",
+        "INSERT INTO staff VALUES (5, 'guest', 'Staff 5')",
+        Named("Staff", ("5",)),
+    ),
+    "a foreign key that leads elsewhere": (
+        "UPDATE order_line SET product = md5('40')::uuid WHERE order_id = 8 AND no = 0",
+        "UPDATE order_line SET product = md5('8')::uuid WHERE order_id = 8 AND no = 0",
+        Named("(OrderLine)-[HAS_PRODUCT]->(Product)", ("8", "0")),
+    ),
+    "a foreign key turned to null": (
+        "UPDATE users SET town = NULL WHERE id = 8",
+        "UPDATE users SET town = 't-' || (id % 24 + 1) WHERE id = 8",
+        Named("(User)-[HAS_TOWN]->(Town)", ("8",)),
+    ),
+    "a property of a pair changed": (
+        "UPDATE likes SET stars = stars + 1 WHERE person = 9",
+        "UPDATE likes SET stars = stars - 1 WHERE person = 9",
+        Named("(User)-[LIKE]->(Product)", ("9",), "stars"),
+    ),
+}
+
+
+@MODES
+@pytest.mark.parametrize("what", _SOURCE_CHANGES)
+def test_a_change_of_the_source_is_found_and_named(ground: Ground, what: str, deep: bool) -> None:
+    """What the source became after the copy differs, by the digests in the graph alone."""
+    change, undo, named = _SOURCE_CHANGES[what]
+    execute(ground.original.dsn, change)
+    try:
+        with mock.patch.object(verify, "SAMPLE_ROWS", 0):
+            ledger = ground.ledger(ground.original.graph_file, deep, fresh=True)
+    finally:
+        execute(ground.original.dsn, undo)
+    assert not ledger.balanced
+    fitting = [d for d in ledger.differences if named.fits(d)]
+    assert any(named.shows(d) for d in fitting), ledger.differences
+
+
+_BY_CLI = (
+    "a node too many, not marked",
+    "the ends of two relationships swapped",
+)
+
+
+@pytest.mark.parametrize("name", _BY_CLI)
+def test_validate_names_the_key_and_ends_with_4(ground: Ground, tmp_path: Path, name: str) -> None:
+    """On the command line, a damaged graph ends `validate --deep` with 4 and tells the key."""
+    graph_file, damage = ground.trials.damaged(KINDS[name], SEED)
+    line = CommandLine(tmp_path)
+    done = line.run_here(*_validate(ground, graph_file))
+    assert done.code == EXIT_DIFFERS, done.err
+    told = [(one["entity"], one["key"]) for one in done.json["differences"]]
+    for named in damage.named:
+        assert any(
+            entity == named.entity and all(value in key for value in named.key)
+            for entity, key in told
+        ), (SEED, damage, told)
+
+
+def test_validate_ends_with_0_where_nothing_was_damaged(ground: Ground, tmp_path: Path) -> None:
+    """The same command line is content with the good graph."""
+    done = CommandLine(tmp_path).run_here(*_validate(ground, ground.original.graph_file))
+    assert (done.code, done.json["differences"]) == (EXIT_OK, [])
+
+
+def _validate(ground: Ground, graph_file: Path) -> tuple[str, ...]:
+    mapping = ground.original.folder / "mapping.yaml"
+    place = ("--target", str(graph_file), "--mapping", str(mapping))
+    return ("validate", "--source", ground.original.dsn, *place, "--deep", "--json")
