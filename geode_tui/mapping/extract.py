@@ -179,29 +179,29 @@ class Extract:
         fingerprint; with `labelled` also the label that a value gives is told apart.
         """
         part, rest = (self._modulo(labelled, number) for number in (parts, modulus))
-        counted = exp.select(part, _star(), exp.Sum(this=cast(rest, "bigint")))
-        return counted.from_(self._carried).group_by(exp.Literal.number(1)).sql("postgres")
+        return f"SELECT {part}, COUNT(*), SUM({rest}) FROM {self._carried_text} GROUP BY 1"
 
     def degrees_sql(self, at_start: bool) -> str:
         """For each number of relationships at an end: how many nodes have it there."""
         first, size = (0, len(self.start_key)) if at_start else (len(self.start_key), 0)
         size = size or len(self.end_key)
-        keys = [exp.column(f"v{first + n}", table="s") for n in range(size)]
-        ends = exp.select(_aliased("c", exp.Count(this=exp.Star()))).from_(self._carried)
-        each = named(ends.group_by(*keys), "d")
-        degree = exp.column("c", table="d")
-        return exp.select(degree, _star()).from_(each).group_by(degree.copy()).sql("postgres")
+        keys = ", ".join(f"s.v{first + n}" for n in range(size))
+        ends = f"SELECT COUNT(*) AS c FROM {self._carried_text} GROUP BY {keys}"
+        return f"SELECT d.c, COUNT(*) FROM ({ends}) AS d GROUP BY 1"
 
     def in_parts_sql(self, parts: int, labelled: bool) -> str:
         """The rows in some parts (`$1`, numbers) with their digest as one more column."""
-        row = exp.select("*", _aliased("m", self._mark(labelled))).from_(self._carried)
-        wanted = exp.Any(this=exp.paren(cast(_parameter(1), "bigint[]")))
-        return row.where(exp.EQ(this=self._modulo(labelled, parts), expression=wanted)).sql(
-            "postgres"
-        )
+        row = f"SELECT s.*, {self._mark(labelled).sql('postgres')} AS m FROM {self._carried_text}"
+        return f"{row} WHERE {self._modulo(labelled, parts)} = ANY(CAST($1 AS bigint[]))"
 
-    def _modulo(self, labelled: bool, number: int) -> Sql:
-        return function("mod", self._mark(labelled), cast(exp.Literal.number(number), "bigint"))
+    @property
+    def _carried_text(self) -> str:
+        """The rows that can be carried, as `s`; the text of the SELECT is made once."""
+        return f"(SELECT * FROM ({self.stream_sql}) AS r WHERE r.reject IS NULL) AS s"
+
+    def _modulo(self, labelled: bool, number: int) -> str:
+        rest = function("mod", self._mark(labelled), cast(exp.Literal.number(number), "bigint"))
+        return cast(rest, "bigint").sql("postgres")
 
     def _mark(self, labelled: bool) -> Sql:
         plain = exp.column("fp", table="s")
