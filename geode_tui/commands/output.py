@@ -144,15 +144,15 @@ def _show_difference(found: Difference) -> None:
 
 
 def _show_checks(checks: Sequence[Check]) -> None:
-    """The checks that failed, and how many there were."""
-    failed = [check for check in checks if not check.passed]
-    for check in failed:
-        name = f"{check.kind} {check.name}".rstrip()
-        show(f"  {name}: source {check.source} · graph {check.graph}")
-        if check.why:
-            show(f"    {check.why}")
+    """What is wrong or worth a look, and how many checks passed."""
+    for check in checks:
+        if not check.passed or check.why:
+            name = f"{check.kind} {check.name}".rstrip()
+            show(f"  {name}: source {check.source} · graph {check.graph}")
+            if check.why:
+                show(f"    {check.why}")
     if checks:
-        show(f"{len(checks) - len(failed)} of {len(checks)} checks passed")
+        show(f"{sum(check.passed for check in checks)} of {len(checks)} checks passed")
 
 
 def _digest_text(ledger: Ledger) -> str:

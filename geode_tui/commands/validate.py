@@ -128,8 +128,8 @@ async def _checks(
     entities: Sequence[Entity],
     left_out: LeftOutOfGraph,
 ) -> list[Check]:
-    """What is looked at beside the ledger; a graph that held other data may have strangers."""
-    checks = [] if left_out.before else await check_strangers(target, entities, _OURS)
+    """What is looked at beside the ledger."""
+    checks = await check_strangers(target, entities, _OURS)
     if arguments.check_constraints:
         checks += await check_constraints(target, entities)
     if arguments.check_references and not left_out.before:

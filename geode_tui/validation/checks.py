@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import OF
@@ -38,9 +39,10 @@ async def check_constraints(target: Target, entities: Sequence[Entity]) -> list[
 async def check_strangers(
     target: Target, entities: Sequence[Entity], besides: Sequence[str] = ()
 ) -> list[Check]:
-    """Whether the graph holds nodes or relationships of labels and types that no rule makes.
+    """How many nodes and relationships have only labels and types that no rule makes.
 
-    Labels of `besides` may be there, too.
+    They are told and nobody's fault: a graph may hold what others made. Labels of `besides` are
+    not told.
     """
     shapes = [entity.shape for entity in entities]
     labels = set(besides)
@@ -51,26 +53,16 @@ async def check_strangers(
     statement = f"MATCH (n) WHERE {none or 'true'} RETURN count(n) AS c"
     nodes = (await asyncio.to_thread(target.query, statement))[0]["c"]
     known = [await asyncio.to_thread(target.count_type, name) for name in sorted(types)]
-    others = facts.relationships - sum(known)
+    others = max(0, facts.relationships - sum(known))
     return [
-        Check(
-            "labels",
-            "",
-            not nodes,
-            "no node with another label",
-            f"{nodes:,} with another label",
-            "",
-            "",
-            statement,
-        ),
-        Check(
-            "types",
-            "",
-            others <= 0,
-            "no relationship of another type",
-            f"{others:,} of another type",
-        ),
+        _strangers("labels", f"{nodes:,} with another label" if nodes else "none", statement),
+        _strangers("types", f"{others:,} of another type" if others else "none"),
     ]
+
+
+def _strangers(kind: Literal["labels", "types"], graph: str, statement: str = "") -> Check:
+    why = "" if graph == "none" else "no rule of the mapping makes them: somebody else's, perhaps"
+    return Check(kind, "", True, "none", graph, why, target_gql=statement)
 
 
 async def check_degrees(

@@ -126,7 +126,7 @@ class Check:
 
     `constraints` of a label, `labels` and `types` that no rule makes, `degrees` of the nodes at an
     end of a relationship: `in_source` and `in_graph` are then pairs of a degree and how many nodes
-    have it. `why` says what is wrong; the two queries show it.
+    have it. `why` says what is wrong or worth a look; the two queries show it.
     """
 
     kind: Literal["constraints", "labels", "types", "degrees"]

@@ -315,7 +315,7 @@ def _checks(checks: Sequence[Check]) -> Iterator[str]:
     yield f"<thead><tr>{head}</tr></thead><tbody>"
     for check in sorted(checks, key=lambda check: check.passed):
         state = "good" if check.passed else "bad"
-        result = "passed" if check.passed else check.why or "failed"
+        result = check.why or ("passed" if check.passed else "failed")
         cells = "".join(f"<td>{escape(x)}</td>" for x in (check.name, check.source, check.graph))
         yield (
             f'<tr class="{state}"><th scope="row">{check.kind}</th>{cells}'

@@ -70,7 +70,8 @@ def _checks(checks: Sequence[Check]) -> list[str]:
 
 
 def _result(check: Check) -> str:
-    return "✓ passed" if check.passed else f"✗ failed: {check.why}".removesuffix(": ")
+    result = "✓ passed" if check.passed else "✗ failed"
+    return f"{result}: {check.why}" if check.why else result
 
 
 def _sums(t: Total) -> tuple[int, ...]:
