@@ -49,7 +49,9 @@ def _memory_disk(config: pytest.Config) -> Path | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Before pytest chooses where `tmp_path` is."""
+    """Before pytest chooses where `tmp_path` is, and before a test loads gRPC."""
+    # In a child that is forked gRPC would start threads anew, and end the program with them.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     folder = _memory_disk(config)
     if folder is not None:
         config.option.basetemp = str(folder / "tests")
