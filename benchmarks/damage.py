@@ -20,13 +20,12 @@ from typing import Any
 import grafeo
 
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, OF, ROW, RUN, STEP
-from geode_tui.target.embedded_session import node_pattern, relationship_pattern
+from geode_tui.mapping.model import FINGERPRINT, OF, OWN, ROW, RUN, STEP
 from geode_tui.target.model import NodeShape, RelationshipShape
+from geode_tui.target.patterns import node_pattern, relationship_pattern
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Difference, Ledger
 
-OWN = (FINGERPRINT, RUN, STEP, OF, ROW)
 _TRIES = 200
 
 

@@ -21,6 +21,8 @@ ROW = "_row"
 """Key property of rows whose table has no key: the row's place in the table at reading."""
 OF = "_of"
 """Property with the name of the rule that made a node, where several rules share a label."""
+OWN = frozenset({RUN, STEP, FINGERPRINT, ROW, OF})
+"""Properties that are ours, not of the source."""
 QUERY_SCHEMA = "query"
 """The schema under which rules name the queries of a mapping: `query.active_users`."""
 

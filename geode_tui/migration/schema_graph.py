@@ -11,10 +11,11 @@ from typing import Any
 
 from geode_tui.errors import GeodeTuiError
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, OF, ROW
+from geode_tui.mapping.model import FINGERPRINT, OF
 from geode_tui.migration.versions import of_others
-from geode_tui.target.model import NodeShape, RelationshipKey, RelationshipShape, Target
-from geode_tui.validation.digest import fingerprint
+from geode_tui.target.model import NodeShape, RelationshipShape, Target
+from geode_tui.target.patterns import node_pattern, pattern_of
+from geode_tui.validation.digest import fingerprint, told_key, told_properties
 
 Shape = NodeShape | RelationshipShape
 
@@ -36,21 +37,21 @@ def count(target: Target, shape: Shape) -> int:
 
 def count_of_others(target: Target, shape: Shape, runs: tuple[str, ...]) -> int:
     """How many of them none of the runs wrote."""
-    pattern, variable = _pattern(shape)
+    pattern, variable = pattern_of(shape)
     where = of_others(variable, runs)
     return _number(target, f"MATCH {pattern} WHERE {where} RETURN count({variable}) AS c")
 
 
 def count_hanging(target: Target, shape: NodeShape, runs: tuple[str, ...]) -> int:
     """How many relationships none of the runs wrote begin or end at the nodes."""
-    node, where = _node("n", shape), of_others("r", runs)
+    node, where = node_pattern("n", shape), of_others("r", runs)
     out = _number(target, f"MATCH {node}-[r]->() WHERE {where} RETURN count(r) AS c")
     return out + _number(target, f"MATCH ()-[r]->{node} WHERE {where} RETURN count(r) AS c")
 
 
 def count_having(target: Target, shape: Shape, name: str) -> int:
     """How many of them have a property."""
-    pattern, variable = _pattern(shape)
+    pattern, variable = pattern_of(shape)
     return _number(target, f"MATCH {pattern} RETURN count({gql.member(variable, name)}) AS c")
 
 
@@ -59,9 +60,8 @@ def set_mark(target: Target, shape: NodeShape, mark: str) -> int:
     member = gql.member("n", OF)
     action = f"SET {member} = {gql.literal(mark)}" if mark else f"REMOVE {member}"
     where = "" if shape.of else f" WHERE {member} IS NULL"
-    statement = (
-        f"MATCH {_node('n', shape)}{where} WITH n LIMIT {_MARK_ROWS} {action} RETURN count(n) AS c"
-    )
+    some = f"{node_pattern('n', shape)}{where} WITH n LIMIT {_MARK_ROWS}"
+    statement = f"MATCH {some} {action} RETURN count(n) AS c"
     done = 0
     left = count(target, shape)
     while changed := _number(target, statement):
@@ -124,35 +124,16 @@ def put(target: Target, shape: Shape, pairs: Sequence[Any]) -> None:
 
 def digest(shape: Shape, key: Any, values: Sequence[Any]) -> int:
     """The digest of a row, of the values that it became; `values` are those of `_digested`."""
-    types = dict(zip(shape.properties, shape.types, strict=True))
-    own = [(value, types[name]) for name, value in zip(_digested(shape), values, strict=True)]
+    told = [(value, kind) for value, (_, kind) in zip(values, told_properties(shape), strict=True)]
     if isinstance(shape, NodeShape):
-        return fingerprint(own)
-    ends: RelationshipKey = key
-    return fingerprint([*_keyed(shape.start, ends[0]), *_keyed(shape.end, ends[1]), *own])
+        return fingerprint(told)
+    ends = zip((shape.start, shape.end), key[:2], strict=True)
+    keys = [(own[place], kind) for end, own in ends for place, kind in told_key(end)]
+    return fingerprint([*keys, *told])
 
 
 def _digested(shape: Shape) -> tuple[str, ...]:
-    return tuple(name for name in shape.properties if name not in (ROW, OF))
-
-
-def _keyed(shape: NodeShape, key: Sequence[Any]) -> list[tuple[Any, str]]:
-    types = dict(zip(shape.properties, shape.types, strict=True))
-    pairs = zip(shape.key, key, strict=True)
-    return [(value, types[name]) for name, value in pairs if name not in (ROW, OF)]
-
-
-def _pattern(shape: Shape) -> tuple[str, str]:
-    """The pattern of a shape, and the variable of what it is about."""
-    if isinstance(shape, NodeShape):
-        return _node("n", shape), "n"
-    middle = gql.relationship_with("r", shape.type)
-    return f"{_node('a', shape.start)}{middle}{_node('b', shape.end)}", "r"
-
-
-def _node(variable: str, shape: NodeShape) -> str:
-    fields = [(OF, gql.literal(shape.of))] if OF in shape.key else []
-    return gql.node_with(variable, shape.label, fields)
+    return tuple(name for name, _ in told_properties(shape))
 
 
 def _number(target: Target, statement: str) -> int:

@@ -19,9 +19,7 @@ from geode_tui.target.embedded_session import (
     PARAMETER_ROWS,
     from_starts,
     keyed,
-    node_pattern,
     ranges,
-    relationship_pattern,
     told,
 )
 from geode_tui.target.images import changed, difference, last, may_change
@@ -34,6 +32,7 @@ from geode_tui.target.model import (
     RelationshipShape,
     Row,
 )
+from geode_tui.target.patterns import node_pattern, relationship_pattern
 
 _STAMPED = f"{gql.member('n', RUN)} IS NOT NULL"
 _START_PAGE = 1_000

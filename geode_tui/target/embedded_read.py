@@ -18,9 +18,7 @@ from geode_tui.target.embedded_session import (
     chosen,
     from_starts,
     keyed,
-    node_pattern,
     ranges,
-    relationship_pattern,
 )
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
@@ -36,6 +34,7 @@ from geode_tui.target.model import (
     TargetFacts,
     Whole,
 )
+from geode_tui.target.patterns import node_pattern, pattern_of, relationship_pattern
 
 Ends = tuple[int, int]
 AT_ONCE = 200_000
@@ -248,7 +247,7 @@ class Reading(Session):
 
     def digest_parts(self, shape: NodeShape | RelationshipShape, parts: int, modulus: int) -> Parts:
         """Everything of a shape by `_fp % parts`: how many, and the sum of `_fp % modulus`."""
-        pattern, variable = _pattern(shape)
+        pattern, variable = pattern_of(shape)
         mark = gql.member(variable, FINGERPRINT)
         rows = self.query(
             f"MATCH {pattern} RETURN {mark} % {parts} AS p, count({variable}) AS c, "
@@ -260,7 +259,7 @@ class Reading(Session):
         self, shape: NodeShape | RelationshipShape, parts: int, wanted: Sequence[int | None]
     ) -> Iterator[list[Marked]]:
         """What of a shape is in some parts, in lists."""
-        pattern, variable = _pattern(shape)
+        pattern, variable = pattern_of(shape)
         mark = gql.member(variable, FINGERPRINT)
         keys = gql.returned("n", shape.key, "k") if isinstance(shape, NodeShape) else _keys(shape)
         items = ", ".join((keys, f"{mark} AS m", f"{gql.member(variable, RUN)} AS run"))
@@ -287,13 +286,7 @@ class Reading(Session):
     def _whole_relationships(self, shape: RelationshipShape, rows: int) -> Iterator[list[Whole]]:
         for edges in batched(self._edges(f"MATCH {relationship_pattern(shape)}", shape.type), rows):
             collected = [((e.source_id, e.target_id), e.properties()) for e in edges]
-            starts = self._keys_of(shape.start, {ends[0] for ends, _ in collected})
-            ends_ = self._keys_of(shape.end, {ends[1] for ends, _ in collected})
-            yield [
-                Whole((starts[start], ends_[end], tuple([own.get(n) for n in shape.key])), own)
-                for (start, end), own in collected
-                if start in starts and end in ends_
-            ]
+            yield [Whole(key, own) for key, own in self._keyed_edges(shape, collected)]
 
     # -- everything of a shape --------------------------------------------------------------------
 
@@ -357,11 +350,22 @@ class Reading(Session):
                 continue
             collected.append(((edge.source_id, edge.target_id), own))
             if len(collected) >= rows:
-                if some := self._keyed_edges(shape, names, collected):
+                if some := self._named_edges(shape, names, collected):
                     yield some
                 collected = []
-        if some := self._keyed_edges(shape, names, collected):
+        if some := self._named_edges(shape, names, collected):
             yield some
+
+    def _named_edges(
+        self,
+        shape: RelationshipShape,
+        names: Sequence[str],
+        edges: Sequence[tuple[Ends, dict[str, Any]]],
+    ) -> list[tuple[RelationshipKey, Row]]:
+        return [
+            (key, tuple(own.get(name) for name in names))
+            for key, own in self._keyed_edges(shape, edges)
+        ]
 
     def _wholes(
         self, shape: NodeShape, keys: Sequence[Key], run: str | None
@@ -381,17 +385,13 @@ class Reading(Session):
     def _keyed_edges(
         self,
         shape: RelationshipShape,
-        names: Sequence[str],
         edges: Sequence[tuple[Ends, dict[str, Any]]],
-    ) -> list[tuple[RelationshipKey, Row]]:
+    ) -> list[tuple[RelationshipKey, dict[str, Any]]]:
         """The relationships with the keys of their ends, those between the right labels."""
         starts = self._keys_of(shape.start, {ends[0] for ends, _ in edges})
         ends_ = self._keys_of(shape.end, {ends[1] for ends, _ in edges})
         return [
-            (
-                (starts[start], ends_[end], tuple(own.get(name) for name in shape.key)),
-                tuple(own.get(name) for name in names),
-            )
+            ((starts[start], ends_[end], tuple([own.get(name) for name in shape.key])), own)
             for (start, end), own in edges
             if start in starts and end in ends_
         ]
@@ -464,13 +464,6 @@ def after(variable: str, step: int) -> str:
     """The condition that a run wrote it after a step; after step 0 is all that it wrote."""
     condition = f"{gql.member(variable, RUN)} = $run"
     return f"{condition} AND {gql.member(variable, STEP)} > $step" if step > 0 else condition
-
-
-def _pattern(shape: NodeShape | RelationshipShape) -> tuple[str, str]:
-    """The pattern of a shape, and the variable of what it is about."""
-    if isinstance(shape, NodeShape):
-        return node_pattern("n", shape), "n"
-    return relationship_pattern(shape), "r"
 
 
 def _keys(shape: RelationshipShape) -> str:

@@ -20,6 +20,7 @@ from geode_tui.mapping.model import OF, RUN
 from geode_tui.target.embedded_keys import KeyIndexes, RememberedIds
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import Key, NodeShape, Refused, RelationshipShape, Written
+from geode_tui.target.patterns import node_pattern
 
 REMEMBERED_IDS = 1_000_000
 """Most node ids kept in memory, about 150 bytes each."""
@@ -193,18 +194,6 @@ def chosen(nodes: Sequence[tuple[int, Any]], run: str | None) -> int:
 def keyed(shape: NodeShape, key: Key, number: int) -> dict[str, Any]:
     """A row that names the key's values `k0`, `k1`, … and its position `i`."""
     return {"i": number} | {f"k{n}": value for n, value in enumerate(key[: len(shape.key)])}
-
-
-def node_pattern(variable: str, shape: NodeShape) -> str:
-    """The pattern of a shape's nodes: their label, and whose they are where it is shared."""
-    fields = [(OF, gql.literal(shape.of))] if OF in shape.key else []
-    return gql.node_with(variable, shape.label, fields)
-
-
-def relationship_pattern(shape: RelationshipShape) -> str:
-    """The pattern `(a)-[r]->(b)` of a shape's relationships."""
-    middle = gql.relationship_with("r", shape.type)
-    return f"{node_pattern('a', shape.start)}{middle}{node_pattern('b', shape.end)}"
 
 
 def from_starts(shape: RelationshipShape) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import OF
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
+from geode_tui.target.patterns import relationship_pattern
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Check
 from geode_tui.validation.left_out import LeftOut
@@ -94,8 +94,7 @@ async def _spread(
     source: Degrees = {degree: count for degree, count in await reader.fetch(sql)}
     variable = "a" if side == "start" else "b"
     statement = (
-        f"MATCH {_node('a', shape.start)}{gql.relationship_with('r', shape.type)}"
-        f"{_node('b', shape.end)} WITH {variable}, count(r) AS degree "
+        f"MATCH {relationship_pattern(shape)} WITH {variable}, count(r) AS degree "
         f"RETURN degree, count({variable}) AS nodes"
     )
     found = await asyncio.to_thread(target.query, statement)
@@ -134,8 +133,3 @@ def _first_difference(source: Degrees, graph: Degrees) -> str:
 
 def _labels(shape: NodeShape) -> tuple[str, ...]:
     return (shape.label, *shape.labels, *shape.by_value)
-
-
-def _node(variable: str, shape: NodeShape) -> str:
-    fields = [(OF, gql.literal(shape.of))] if OF in shape.key else []
-    return gql.node_with(variable, shape.label, fields)

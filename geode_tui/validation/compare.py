@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from geode_tui.target.model import Marked, NodeShape, Parts, RelationshipShape, Target
+from geode_tui.target.model import (
+    Marked,
+    NodeShape,
+    Parts,
+    RelationshipKey,
+    RelationshipShape,
+    Target,
+)
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.left_out import LeftOut
 from geode_tui.validation.parts import differing, in_groups, parts_for, rows_of
@@ -195,7 +202,7 @@ class Comparison:
         there = Counter((self._known(thing.key, thing.mark), thing.mark) for thing in things)
         matched = set()
         for mark, row in rows:
-            known = self._known(self._key(row), mark)
+            known = self._known(self._entity.key(row), mark)
             if there[known, mark] > 0:
                 there[known, mark] -= 1
                 matched.add(known)
@@ -211,11 +218,6 @@ class Comparison:
 
     def _known(self, key: Any, mark: int | None) -> Any:
         return ("content", mark) if self._by_content else identity(self._entity, key)
-
-    def _key(self, row: Record) -> Any:
-        if isinstance(self._entity.shape, RelationshipShape):
-            return self._entity.relationship_key(row)
-        return self._entity.node_key(row)
 
     def _leave_out(self, candidates: dict[Any, Candidate]) -> None:
         """Take out the rows that are nowhere for a reason: dead letters and orphans."""
@@ -244,14 +246,24 @@ class Comparison:
         if isinstance(shape, NodeShape) or not alone:
             return []
         keys = [self._entity.relationship_key(candidate.rows[0]) for _, candidate in alone]
-        starts = target.read_nodes(shape.start, [key[0] for key in keys])
-        ends = target.read_nodes(shape.end, [key[1] for key in keys])
         return [
             known
-            for (known, candidate), start, end in zip(alone, starts, ends, strict=True)
-            if (start is None or end is None)
-            and self._missing.isdisjoint(ends_of(self._entity, candidate.rows[0]))
+            for (known, candidate), lacks in zip(
+                alone, lack_an_end(target, shape, keys), strict=True
+            )
+            if lacks and self._missing.isdisjoint(ends_of(self._entity, candidate.rows[0]))
         ]
+
+
+def lack_an_end(
+    target: Target, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+) -> list[bool]:
+    """Whether at least one end of each relationship is not in the graph."""
+    if not keys:
+        return []
+    starts = target.read_nodes(shape.start, [start for start, _, _ in keys])
+    ends = target.read_nodes(shape.end, [end for _, end, _ in keys])
+    return [start is None or end is None for start, end in zip(starts, ends, strict=True)]
 
 
 def ends_of(entity: Entity, row: Record) -> list[tuple[str, Any]]:

@@ -14,6 +14,9 @@ from decimal import Decimal
 from itertools import repeat
 from typing import Any
 
+from geode_tui.mapping.model import OF, ROW
+from geode_tui.target.model import NodeShape, RelationshipShape
+
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -27,6 +30,18 @@ def canonical(value: Any, graph_type: str) -> str | None:
             field_text(canonical(item, graph_type[5:-1])) for item in _flat(value)
         )
     return _TEXTS.get(graph_type, str)(value)
+
+
+def told_properties(shape: NodeShape | RelationshipShape) -> list[tuple[str, str]]:
+    """The properties of which a shape's digests tell, with their graph types."""
+    pairs = zip(shape.properties, shape.types, strict=True)
+    return [(name, kind) for name, kind in pairs if name not in (ROW, OF)]
+
+
+def told_key(shape: NodeShape) -> list[tuple[int, str]]:
+    """Of a node's key what digests of its relationships tell: places in it, and graph types."""
+    types = dict(zip(shape.properties, shape.types, strict=True))
+    return [(place, types[name]) for place, name in enumerate(shape.key) if name not in (ROW, OF)]
 
 
 def fingerprint(values: Iterable[tuple[Any, str]]) -> int:

@@ -76,29 +76,21 @@ class DigestComparison:
             if entity.kind == "node":
                 self._note_missing(entity, comparisons[entity.id].pending)
         await self._retry([comparisons[entity.id] for entity in ordered])
-        results: dict[str, EntityDigest] = {}
-        mismatched: dict[str, int] = {}
-        suspended: dict[str, int] = {}
-        found: list[Difference] = []
-        for entity in ordered:
-            compared = comparisons[entity.id].compared()
-            results[entity.id] = _result(entity, self._digests.deep_of(entity), compared)
-            mismatched[entity.id] = len(compared.mismatched)
-            suspended[entity.id] = compared.suspended
-            found += await self._named(entity, compared)
+        compared = {entity_id: one.compared() for entity_id, one in comparisons.items()}
+        found = [
+            one for entity in ordered for one in await self._named(entity, compared[entity.id])
+        ]
         entries = [
-            replace(
-                entry,
-                mismatched=mismatched.get(entry.id, 0),
-                suspended=suspended.get(entry.id, 0),
-            )
+            replace(entry, mismatched=len(own.mismatched), suspended=own.suspended)
+            if (own := compared.get(entry.id))
+            else entry
             for entry in ledger.entries
         ]
         return replace(
             ledger,
             entries=tuple(entries),
             differences=_together(found, ledger.differences),
-            digests=tuple(results[entity.id] for entity in entities),
+            digests=tuple(self._result(entity, compared[entity.id]) for entity in entities),
         )
 
     def _comparison(self, entity: Entity) -> Comparison:
@@ -138,6 +130,17 @@ class DigestComparison:
 
         return await asyncio.to_thread(work)
 
+    def _result(self, entity: Entity, compared: Compared) -> EntityDigest:
+        return EntityDigest(
+            entity.id,
+            self._digests.deep_of(entity),
+            compared.parts,
+            compared.differing,
+            compared.rows,
+            compared.read,
+            compared.cut_off,
+        )
+
 
 def known_by_place(entity: Entity) -> bool:
     """Whether its rows are known by their place in a table, which does not outlive a snapshot."""
@@ -145,18 +148,6 @@ def known_by_place(entity: Entity) -> bool:
     if isinstance(shape, NodeShape):
         return ROW in shape.key and entity.extract.table.has_storage
     return any(ROW in key for key in (shape.key, shape.start.key, shape.end.key))
-
-
-def _result(entity: Entity, deep: bool, compared: Compared) -> EntityDigest:
-    return EntityDigest(
-        entity.id,
-        deep,
-        compared.parts,
-        compared.differing,
-        compared.rows,
-        compared.read,
-        compared.cut_off,
-    )
 
 
 def _together(found: Sequence[Difference], sampled: Sequence[Difference]) -> tuple[Difference, ...]:

@@ -12,7 +12,7 @@ from geode_tui.errors import RowError
 from geode_tui.mapping.ends import own_ends
 from geode_tui.mapping.extract import Extract, compile_extract
 from geode_tui.mapping.model import OF, ROW, Mapping, NodeRule, Rule
-from geode_tui.target.model import Key, NodeShape, RelationshipShape
+from geode_tui.target.model import Key, NodeShape, RelationshipKey, RelationshipShape
 
 Record = Any
 """A row of an extract (`asyncpg.Record` or a tuple)."""
@@ -118,13 +118,19 @@ class Entity:
         values = row[self.extract.property_slice]
         return dict(zip(self.extract.properties, values, strict=True))
 
+    def key(self, row: Record) -> Key | RelationshipKey:
+        """The key of the node or relationship that a row makes."""
+        if isinstance(self.shape, NodeShape):
+            return self.node_key(row)
+        return self.relationship_key(row)
+
     def node_key(self, row: Record) -> Key:
         """The key of the node that a row makes."""
         properties = self.properties(row)
         assert isinstance(self.shape, NodeShape)
         return tuple(properties[name] for name in self.shape.key)
 
-    def relationship_key(self, row: Record) -> tuple[Key, Key, Key]:
+    def relationship_key(self, row: Record) -> RelationshipKey:
         """The start's key, the end's key and the own key of the relationship a row makes."""
         assert isinstance(self.shape, RelationshipShape)
         first = len(self.extract.start_key)

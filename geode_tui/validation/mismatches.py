@@ -7,17 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, OF, ROW
+from geode_tui.mapping.model import FINGERPRINT, OWN
 from geode_tui.target.model import Marked, NodeShape, RelationshipShape, Target
 from geode_tui.validation.compare import Candidate, ends_of
-from geode_tui.validation.digest import fingerprint, is_of, same_value
+from geode_tui.validation.digest import fingerprint, is_of, same_value, told_properties
 from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.ledger import Cause, Difference
 
 NAMED_AT_MOST = 1_000
 """Mismatches of an entity that are named one by one."""
 _READ_AT_ONCE = 200
-_OWN = frozenset({"_fp", "_of", "_row", "_run", "_step"})
 Values = list[tuple[str, str, str]]
 
 
@@ -162,11 +161,7 @@ def _reckoned(entity: Entity, found: dict[str, Any]) -> int | None:
     shape = entity.shape
     if isinstance(shape, RelationshipShape):
         return found.get(FINGERPRINT)
-    pairs = [
-        (found.get(name), kind)
-        for name, kind in zip(shape.properties, shape.types, strict=True)
-        if name not in (ROW, OF)
-    ]
+    pairs = [(found.get(name), kind) for name, kind in told_properties(shape)]
     return fingerprint(pairs) if all(is_of(*pair) for pair in pairs) else None
 
 
@@ -192,16 +187,14 @@ def _others(entity: Entity, found: dict[str, Any], strict: bool) -> Iterable[tup
     """Properties that no rule made."""
     if not strict:
         return []
-    names = sorted(found.keys() - _OWN - set(entity.shape.properties))
+    names = sorted(found.keys() - OWN - set(entity.shape.properties))
     return [(name, "null", shown(found[name])) for name in names]
 
 
 def queries(entity: Entity, row: Record) -> tuple[str, str]:
     """The SQL and the GQL that show a row on each side."""
     sql = entity.extract.look_sql(entity.cursor(row)) if entity.extract.keyed else ""
-    if isinstance(entity.shape, NodeShape):
-        return sql, _look(entity.shape, entity.node_key(row))
-    return sql, _look(entity.shape, entity.relationship_key(row))
+    return sql, _look(entity.shape, entity.key(row))
 
 
 def _look(shape: NodeShape | RelationshipShape, key: Any) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from geode_tui.mapping.model import FINGERPRINT, OF, ROW, RUN
+from geode_tui.mapping.model import FINGERPRINT, OWN, RUN
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
     Marked,
@@ -21,11 +21,16 @@ from geode_tui.target.model import (
     Target,
     Whole,
 )
-from geode_tui.validation.digest import all_of, fingerprints_of, is_of
+from geode_tui.validation.digest import (
+    all_of,
+    fingerprints_of,
+    is_of,
+    told_key,
+    told_properties,
+)
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.parts import MODULUS
 
-_OWN = frozenset({"_fp", "_of", "_row", "_run", "_step"})
 SCANNED_AT_ONCE = 5_000
 
 
@@ -134,7 +139,7 @@ class Recomputed:
     def _is_made(self, whole: Whole) -> bool:
         """Whether it has the labels and properties that the rule gives, and no others."""
         return not wrong_labels(self._shape, whole.labels, self._strict) and not (
-            self._strict and (whole.properties.keys() - _OWN).difference(self._shape.properties)
+            self._strict and (whole.properties.keys() - OWN).difference(self._shape.properties)
         )
 
     def _told(self, whole: Whole, mark: int) -> int:
@@ -164,17 +169,12 @@ def wrong_labels(
 
 def _columns(shape: NodeShape | RelationshipShape) -> list[tuple[Callable[[Whole], Any], str]]:
     """What of a node or relationship its digest is made of, and the graph type of each."""
-    columns: list[tuple[Callable[[Whole], Any], str]] = []
-    if isinstance(shape, RelationshipShape):
-        for place, end in enumerate((shape.start, shape.end)):
-            types = dict(zip(end.properties, end.types, strict=True))
-            for number, name in enumerate(end.key):
-                if name not in (ROW, OF):
-                    columns.append((_key_value(place, number), types[name]))
-    for name, kind in zip(shape.properties, shape.types, strict=True):
-        if name not in (ROW, OF):
-            columns.append((_property(name), kind))
-    return columns
+    columns = [(_property(name), kind) for name, kind in told_properties(shape)]
+    if isinstance(shape, NodeShape):
+        return columns
+    ends = enumerate((shape.start, shape.end))
+    keys = [(_key_value(n, place), kind) for n, end in ends for place, kind in told_key(end)]
+    return [*keys, *columns]
 
 
 def _key_value(end: int, number: int) -> Callable[[Whole], Any]:

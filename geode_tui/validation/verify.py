@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from geode_tui.mapping import gql
-from geode_tui.mapping.model import FINGERPRINT, OF, ROW, NodeRule, Property, RelationshipRule
+from geode_tui.mapping.model import FINGERPRINT, NodeRule, Property, RelationshipRule
 from geode_tui.target.model import NodeShape, RelationshipShape, Target
+from geode_tui.target.patterns import node_pattern, relationship_pattern
 from geode_tui.validation.before import Since
-from geode_tui.validation.digest import fingerprint
+from geode_tui.validation.compare import lack_an_end
+from geode_tui.validation.digest import fingerprint, told_properties
 from geode_tui.validation.digests import DigestComparison, Digests, known_by_place
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Difference, Entry, Ledger
@@ -122,20 +124,10 @@ async def _count(reader: RowReader, target: Target, entity: Entity, left_out: Le
 def _count_graph(target: Target, entity: Entity) -> tuple[int, int, str]:
     shape = entity.shape
     if isinstance(shape, NodeShape):
-        statement = f"MATCH {_pattern('n', shape)} RETURN count(n)"
+        statement = f"MATCH {node_pattern('n', shape)} RETURN count(n)"
         return target.count_nodes(shape), target.duplicate_nodes(shape), statement
-    statement = (
-        f"MATCH {_pattern('a', shape.start)}"
-        f"{gql.relationship_with('r', shape.type)}"
-        f"{_pattern('b', shape.end)} RETURN count(r)"
-    )
+    statement = f"MATCH {relationship_pattern(shape)} RETURN count(r)"
     return target.count_relationships(shape), target.duplicate_relationships(shape), statement
-
-
-def _pattern(variable: str, shape: NodeShape) -> str:
-    """A shape's nodes, told apart from those of other rules with the same label."""
-    fields = [(OF, gql.literal(shape.of))] if OF in shape.key else []
-    return gql.node_with(variable, shape.label, fields)
 
 
 async def _further(reader: RowReader, target: Target, entity: Entity, entry: Entry) -> list[Entry]:
@@ -167,7 +159,7 @@ async def _fixed_label_entries(target: Target, entity: Entity, entry: Entry) -> 
 
 
 def _labelled_gql(shape: NodeShape, label: str) -> str:
-    return f"MATCH {_pattern('n', shape)} WHERE n:{gql.quoted(label)} RETURN count(n)"
+    return f"MATCH {node_pattern('n', shape)} WHERE n:{gql.quoted(label)} RETURN count(n)"
 
 
 async def _label_entries(
@@ -217,7 +209,7 @@ async def _join_entries(
         assert join is not None
         there = await asyncio.to_thread(target.count_present, shape, item.name)
         value = gql.member("n", item.name)
-        statement = f"MATCH {_pattern('n', shape)} RETURN count({value})"
+        statement = f"MATCH {node_pattern('n', shape)} RETURN count({value})"
         entries.append(
             Entry(
                 f"{entity.id}.{item.name}",
@@ -358,7 +350,8 @@ def _compare_relationships(target: Target, entity: Entity, rows: list[Record]) -
     keys = [entity.relationship_key(row) for row in rows]
     found = target.read_relationships(entity.shape, keys)
     unfound = [place for place, some in enumerate(found) if not some]
-    orphans = _orphans(target, entity, {place: keys[place] for place in unfound})
+    lacking = lack_an_end(target, entity.shape, [keys[place] for place in unfound])
+    orphans = {place for place, lacks in zip(unfound, lacking, strict=True) if lacks}
     differences = []
     for place, (row, some) in enumerate(zip(rows, found, strict=True)):
         if place in orphans:
@@ -373,21 +366,6 @@ def like(some: Sequence[dict[str, Any]], mark: int) -> dict[str, Any] | None:
     """Of relationships between the same nodes that of a fingerprint, else any: others made some."""
     first = some[0] if some else None
     return next((own for own in some if own.get(FINGERPRINT) == mark), first)
-
-
-def _orphans(target: Target, entity: Entity, keys: dict[int, Any]) -> set[int]:
-    """The places of those keys of which at least one end is not in the graph."""
-    shape = entity.shape
-    assert isinstance(shape, RelationshipShape)
-    if not keys:
-        return set()
-    starts = target.read_nodes(shape.start, [key[0] for key in keys.values()])
-    ends = target.read_nodes(shape.end, [key[1] for key in keys.values()])
-    return {
-        place
-        for place, start, end in zip(keys, starts, ends, strict=True)
-        if start is None or end is None
-    }
 
 
 def _difference(
@@ -427,8 +405,7 @@ def _content_there(target: Target, shape: NodeShape, marks: list[int]) -> set[in
     nodes = target.read_marked(shape, marks, SAME_CONTENT_NODES)
     if len(nodes) == SAME_CONTENT_NODES:
         return target.present_fingerprints(shape, marks)
-    types = zip(shape.properties, shape.types, strict=True)
-    told = [(name, kind) for name, kind in types if name not in (ROW, OF)]
+    told = told_properties(shape)
     return {
         node[FINGERPRINT]
         for node in nodes
