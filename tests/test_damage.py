@@ -6,11 +6,9 @@ trials of each.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -18,29 +16,15 @@ import pytest
 
 from benchmarks.damage import KINDS, Named
 from benchmarks.damage_source import SQL
-from benchmarks.damages import Original, Trials
+from benchmarks.damages import Original
 from geode_tui.demo import EmbeddedPostgres
 from geode_tui.errors import EXIT_DIFFERS, EXIT_OK
 from geode_tui.validation import verify
-from geode_tui.validation.ledger import Ledger
 from tests.command_line import CommandLine, execute
+from tests.ground import MODES, Ground, prepared
 
 SEED = os.environ.get("SEED") or ("0" if os.environ.get("CI") else str(random.randrange(10**6)))
 TRIALS = 2
-MODES = pytest.mark.parametrize("deep", [False, True], ids=["plain", "deep"])
-
-
-@dataclass(frozen=True)
-class Ground:
-    """A good graph, trials on it, and the loop in which they run."""
-
-    original: Original
-    trials: Trials
-    runner: asyncio.Runner
-
-    def ledger(self, graph_file: Path, deep: bool, fresh: bool = False) -> Ledger:
-        """Validate a graph."""
-        return self.runner.run(self.trials.ledger(graph_file, deep, fresh))
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +33,8 @@ def ground(
 ) -> Iterator[Ground]:
     """The database of the trials, migrated once."""
     folder = tmp_path_factory.mktemp("damage")
-    execute(postgres.dsn(), "CREATE DATABASE damage TEMPLATE template0")
-    execute(postgres.dsn("damage"), SQL)
-    original = Original.make(postgres.dsn("damage"), folder)
-    with asyncio.Runner() as runner:
-        trials = runner.run(Trials(original, folder).__aenter__())
-        yield Ground(original, trials, runner)
-        runner.run(trials.__aexit__())
-    execute(postgres.dsn(), "DROP DATABASE damage WITH (FORCE)")
+    with prepared(postgres, "damage", SQL, folder, Original.make) as made:
+        yield made
 
 
 @MODES

@@ -23,7 +23,8 @@ from geode_tui.validation.ledger import Ledger, most_wrong
 from geode_tui.validation.parts import differing, in_groups, parts_for
 from geode_tui.validation.sides import RowReader
 from geode_tui.validation.verify import take_ledger
-from tests.conftest import MakeDatabase, run_now
+from tests.command_line import execute
+from tests.conftest import MakeDatabase
 from tests.migrate import Migrated, migrate, read_catalog
 
 SHOP = """
@@ -43,17 +44,6 @@ def shop(make_database: MakeDatabase, tmp_path: Path) -> tuple[str, Migrated]:
     """A small shop that was migrated."""
     dsn = make_database(SHOP)
     return dsn, migrate(dsn, tmp_path, infer(read_catalog(dsn)))
-
-
-def _execute(dsn: str, statement: str) -> None:
-    async def work() -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run_now(work())
 
 
 def _validate(
@@ -88,12 +78,13 @@ def _validate(
         opener: Callable[[], AbstractAsyncContextManager[RowReader]] = fresh
         reader = await source.snapshot(tables)
         target = open_target(str(migrated.graph_file), None, create=False, read_only=True)
+        out = left_out_of(Journal(migrated.journal_file), str(migrated.graph_file), "")
         try:
             return await take_ledger(
                 reader,
                 target,
                 plan.entities,
-                {},
+                out.entities,
                 same_snapshot=False,
                 digests=Digests(opener, deep, retries),
             )
@@ -112,7 +103,7 @@ def _named(ledger: Ledger) -> set[tuple[str, str, str]]:
 def test_a_row_changed_in_the_source_is_stale_in_the_graph(shop: tuple[str, Migrated]) -> None:
     """One of 90 rows, which no sample need meet, with both values."""
     dsn, migrated = shop
-    _execute(dsn, "UPDATE person SET name = 'other' WHERE id = 77")
+    execute(dsn, "UPDATE person SET name = 'other' WHERE id = 77")
     ledger = _validate(dsn, migrated)
     assert _named(ledger) == {("Person", "id=77", "stale")}
     assert ledger.differences[0].values == (("name", "'other'", "'person 77'"),)
@@ -122,7 +113,7 @@ def test_a_row_changed_in_the_source_is_stale_in_the_graph(shop: tuple[str, Migr
 def test_what_is_added_and_removed_in_the_source_is_named(shop: tuple[str, Migrated]) -> None:
     """A removed row is one too many in the graph, with its relationship."""
     dsn, migrated = shop
-    _execute(dsn, "DELETE FROM pet WHERE id = 5; INSERT INTO pet VALUES (999, 'new', 1)")
+    execute(dsn, "DELETE FROM pet WHERE id = 5; INSERT INTO pet VALUES (999, 'new', 1)")
     assert _named(_validate(dsn, migrated)) == {
         ("Pet", "id=5", "extra"),
         ("Pet", "id=999", "missing"),
@@ -136,7 +127,7 @@ def test_a_difference_that_is_gone_at_the_next_look_was_a_change_on_its_way(
 ) -> None:
     """It is nobody's mismatch."""
     dsn, migrated = shop
-    _execute(dsn, "UPDATE person SET name = 'other' WHERE id = 77")
+    execute(dsn, "UPDATE person SET name = 'other' WHERE id = 77")
     back = "UPDATE person SET name = 'person 77' WHERE id = 77"
     ledger = _validate(dsn, migrated, meanwhile=lambda look: back)
     assert {e.id: (e.mismatched, e.suspended) for e in ledger.entries if e.id == "Person"} == {
@@ -147,7 +138,7 @@ def test_a_difference_that_is_gone_at_the_next_look_was_a_change_on_its_way(
 def test_a_key_that_changes_at_every_look_is_suspended(shop: tuple[str, Migrated]) -> None:
     """Nobody can tell whether it is right: the graph is not called right either."""
     dsn, migrated = shop
-    _execute(dsn, "UPDATE person SET name = 'hot' WHERE id = 77")
+    execute(dsn, "UPDATE person SET name = 'hot' WHERE id = 77")
     ledger = _validate(
         dsn, migrated, meanwhile=lambda look: f"UPDATE person SET name = 'hot {look}' WHERE id = 77"
     )
@@ -159,7 +150,7 @@ def test_a_key_that_changes_at_every_look_is_suspended(shop: tuple[str, Migrated
 def test_a_key_that_comes_to_rest_is_a_mismatch(shop: tuple[str, Migrated]) -> None:
     """It changed once more between the looks, and then no more."""
     dsn, migrated = shop
-    _execute(dsn, "UPDATE person SET name = 'hot' WHERE id = 77")
+    execute(dsn, "UPDATE person SET name = 'hot' WHERE id = 77")
     ledger = _validate(
         dsn, migrated, meanwhile=lambda look: "UPDATE person SET name = 'cold' WHERE id = 77"
     )
@@ -169,11 +160,11 @@ def test_a_key_that_comes_to_rest_is_a_mismatch(shop: tuple[str, Migrated]) -> N
 def test_rows_without_a_key_are_compared_by_what_they_hold(shop: tuple[str, Migrated]) -> None:
     """Moved to other places they are the same; one more of the same content is missing."""
     dsn, migrated = shop
-    _execute(dsn, "UPDATE visit SET what = what")
-    _execute(dsn, "VACUUM FULL visit")
+    execute(dsn, "UPDATE visit SET what = what")
+    execute(dsn, "VACUUM FULL visit")
     for deep in (False, True):
         assert _validate(dsn, migrated, deep=deep).balanced
-    _execute(dsn, "INSERT INTO visit SELECT * FROM visit LIMIT 1")
+    execute(dsn, "INSERT INTO visit SELECT * FROM visit LIMIT 1")
     ledger = _validate(dsn, migrated)
     assert {(d.entity, d.cause) for d in ledger.differences} == {("Visit", "missing")}
 
@@ -186,7 +177,7 @@ def test_much_that_differs_is_told_in_part_and_never_called_right(
     dsn, migrated = shop
     monkeypatch.setattr(compare, "MOST_CANDIDATES", 10)
     monkeypatch.setattr(compare, "READ_BYTES", 1)
-    _execute(dsn, "UPDATE pet SET name = name || '!'")
+    execute(dsn, "UPDATE pet SET name = name || '!'")
     ledger = _validate(dsn, migrated, deep=deep)
     digest = next(digest for digest in ledger.digests if digest.entity == "Pet")
     assert digest.cut_off
@@ -217,38 +208,13 @@ def test_orphans_and_dead_letters_are_missed_by_nobody(
     assert ledger is not None
     assert ledger.balanced
     assert sum(entry.orphans for entry in ledger.entries) == 24
-    _execute(dsn, "INSERT INTO house VALUES (99, NULL); INSERT INTO room VALUES (999, 99)")
-    found = _validate_with_journal(dsn, migrated, deep)
+    execute(dsn, "INSERT INTO house VALUES (99, NULL); INSERT INTO room VALUES (999, 99)")
+    found = _validate(dsn, migrated, deep=deep)
     assert _named(found) == {
         ("House", "id=99", "missing"),
         ("Room", "id=999", "missing"),
         ("(Room)-[HAS_HOUSE]->(House)", "id=999", "end missing"),
     }
-
-
-def _validate_with_journal(dsn: str, migrated: Migrated, deep: bool) -> Ledger:
-    async def work() -> Ledger:
-        source = await Source.connect(dsn)
-        plan = make_plan(migrated.mapping, await source.catalog())
-        tables = sorted({entity.rule.table for entity in plan.entities})
-        reader = await source.snapshot(tables)
-        target = open_target(str(migrated.graph_file), None, create=False, read_only=True)
-        out = left_out_of(Journal(migrated.journal_file), str(migrated.graph_file), "")
-        try:
-            return await take_ledger(
-                reader,
-                target,
-                plan.entities,
-                out.entities,
-                same_snapshot=False,
-                digests=Digests(compare.always(reader), deep, (0.0,)),
-            )
-        finally:
-            target.close()
-            await reader.close()
-            await source.close()
-
-    return asyncio.run(work())
 
 
 @pytest.mark.parametrize(

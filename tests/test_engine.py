@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import grafeo
 import pytest
 
@@ -17,6 +16,7 @@ from geode_tui.migration import postgres_origin
 from geode_tui.migration.chunks import Chunks
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.runner import Runner, RunRequest
+from tests.command_line import execute
 from tests.conftest import MakeDatabase, run_now
 from tests.independent_comparison import compare
 from tests.migrate import migrate, read_catalog
@@ -66,17 +66,6 @@ def _resume(folder: Path, run: int = 1) -> Runner:
 def _assert_equal(dsn: str, folder: Path) -> None:
     found = run_now(compare(dsn, folder / "graph.grafeo", None, folder / "mapping.yaml"))
     assert found.equal, found.verdict
-
-
-def _sql(dsn: str, statement: str) -> None:
-    async def work() -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run_now(work())
 
 
 def _failing_once(after: int, error: Exception) -> Callable[[Any], Any]:
@@ -197,8 +186,8 @@ def test_rows_written_to_the_source_during_a_run_are_not_seen(
         finish(self, *arguments)
         if not done.is_set():
             done.set()
-            _sql(dsn, "DELETE FROM visit; INSERT INTO person VALUES (5000, 'late', 1, 1)")
-            _sql(dsn, "UPDATE person SET name = 'changed'")
+            execute(dsn, "DELETE FROM visit; INSERT INTO person VALUES (5000, 'late', 1, 1)")
+            execute(dsn, "UPDATE person SET name = 'changed'")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Chunks, "finish", interfering)

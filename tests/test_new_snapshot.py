@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from geode_tui.catalog import TableName
@@ -23,6 +22,7 @@ from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.target.embedded import EmbeddedGraph
 from geode_tui.target.model import NodeShape
 from geode_tui.validation.entity import Entity
+from tests.command_line import execute
 from tests.conftest import MakeDatabase, run_now
 from tests.independent_comparison import compare
 from tests.migrate import read_catalog
@@ -102,17 +102,6 @@ def dsn(make_database: MakeDatabase) -> Iterator[str]:
     return make_database(SHOP)  # type: ignore[return-value]
 
 
-def _execute(dsn: str, statement: str) -> None:
-    async def work() -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run_now(work())
-
-
 def _begin(dsn: str, folder: Path, chunks: int, mapping: Mapping | None = None) -> Runner:
     """A run that stops after some chunks."""
     mapping = mapping or infer(read_catalog(dsn))
@@ -159,7 +148,7 @@ def test_a_run_resumed_after_changes_ends_as_the_source_is_now(
 ) -> None:
     """Nearly all was copied when it stopped; what was copied is brought up to date."""
     _begin(dsn, tmp_path, 36)
-    _execute(dsn, CHANGES[change])
+    execute(dsn, CHANGES[change])
     _assert_whole(dsn, tmp_path, _resume(tmp_path))
 
 
@@ -167,9 +156,9 @@ def test_changes_between_many_stops_are_all_found(dsn: str, tmp_path: Path) -> N
     """Early and late, each change before the next resume."""
     _begin(dsn, tmp_path, 3)
     for change in ("rows are added", "references are moved", "rows are changed"):
-        _execute(dsn, CHANGES[change])
+        execute(dsn, CHANGES[change])
         runner = _resume_for(tmp_path, 8)
-    _execute(dsn, CHANGES["rows are removed"])
+    execute(dsn, CHANGES["rows are removed"])
     runner = _resume(tmp_path)
     _assert_whole(dsn, tmp_path, runner)
 
@@ -199,7 +188,7 @@ def test_bringing_up_to_date_can_be_interrupted(
     """It breaks before a chunk or after one: the next resume ends it."""
     _begin(dsn, tmp_path, 36)
     for change in ("rows are added", "keys are changed", "rows are removed"):
-        _execute(dsn, CHANGES[change])
+        execute(dsn, CHANGES[change])
     function, left = getattr(Chunks, place), [after]
 
     def breaking(*arguments: object) -> object:
@@ -223,8 +212,8 @@ def test_the_snapshot_is_lost_while_the_ledger_is_taken(dsn: str, tmp_path: Path
     async def losing(self: Engine, *arguments: object) -> object:
         if not done:
             done.append(True)
-            _execute(dsn, _TERMINATE)
-            _execute(dsn, CHANGES["rows are added"])
+            execute(dsn, _TERMINATE)
+            execute(dsn, CHANGES["rows are added"])
         return await ledger(self, *arguments)  # type: ignore[arg-type]
 
     mapping = infer(read_catalog(dsn))
@@ -244,7 +233,7 @@ def test_a_session_lost_while_chunks_are_brought_up_to_date_is_opened_anew(
 ) -> None:
     """The snapshot is still held: the run goes on with another session, and nobody resumes it."""
     _begin(dsn, tmp_path, 36)
-    _execute(dsn, CHANGES["rows are changed"])
+    execute(dsn, CHANGES["rows are changed"])
     read, lost = PostgresFeed.rows, [True]
 
     def losing(self: PostgresFeed, entity: Entity, chunk: Chunk, limit: int) -> Any:
@@ -266,7 +255,7 @@ def test_a_session_lost_while_chunks_are_brought_up_to_date_is_opened_anew(
 def test_what_is_gone_from_many_chunks_is_found_in_few_scans(dsn: str, tmp_path: Path) -> None:
     """Each scan reads the graph: there are fewer of them than chunks that changed."""
     _begin(dsn, tmp_path, 36)
-    _execute(dsn, "UPDATE person SET name = name || ' *'; DELETE FROM word WHERE person % 9 = 0")
+    execute(dsn, "UPDATE person SET name = name || ' *'; DELETE FROM word WHERE person % 9 = 0")
     scanned: list[int] = []
     node_keys = EmbeddedGraph.node_keys
 
@@ -324,5 +313,5 @@ def test_keys_that_rows_exchanged_lose_no_row(
     """A key of the mapping went to a row of another chunk: it belongs to that row now."""
     dsn = make_database(EXCHANGE)
     _begin(dsn, tmp_path, chunks, _by_what_rows_exchange())
-    _execute(dsn, f"BEGIN; {EXCHANGED}; COMMIT")
+    execute(dsn, f"BEGIN; {EXCHANGED}; COMMIT")
     _assert_whole(dsn, tmp_path, _resume(tmp_path))

@@ -10,7 +10,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,9 +25,9 @@ from geode_tui.mapping.infer import infer
 from geode_tui.validation.ledger import Difference, Ledger
 from tests.command_line import execute
 from tests.conftest import MakeDatabase
+from tests.ground import MODES, Ground, prepared
 from tests.migrate import migrate, read_catalog
 
-MODES = pytest.mark.parametrize("deep", [False, True], ids=["plain", "deep"])
 LEAST = 5e-324
 _MICRO = timedelta(microseconds=1)
 
@@ -305,30 +305,9 @@ def _sql() -> str:
     return "\n".join([*made, _INFINITE, _FORMS])
 
 
-@dataclass(frozen=True)
-class Ground:
-    """The good graph of all cases, and the loop in which it is validated."""
-
-    original: Original
-    trials: Trials
-    runner: asyncio.Runner
-
-    def ledger(self, graph_file: Path, deep: bool) -> Ledger:
-        """Validate a graph."""
-        return self.runner.run(self.trials.ledger(graph_file, deep))
-
-    def changed(self, folder: Path, *statements: tuple[str, dict[str, Any]]) -> Path:
-        """A copy of the graph in which some statements ran."""
-        copy = self.original.copy(folder / "changed.grafeo")
-        database = grafeo.GrafeoDB(str(copy))
-        try:
-            for row in list(database.execute("SHOW CONSTRAINTS")):
-                database.execute(f"DROP CONSTRAINT `{row['name']}`")
-            for statement, parameters in statements:
-                database.execute(statement, parameters)
-        finally:
-            database.close()
-        return copy
+def _migrated(dsn: str, folder: Path) -> Original:
+    migrate(dsn, folder, infer(read_catalog(dsn)))
+    return Original.of(dsn, folder)
 
 
 @pytest.fixture(scope="module")
@@ -337,16 +316,8 @@ def ground(
 ) -> Iterator[Ground]:
     """All cases, migrated once."""
     folder = tmp_path_factory.mktemp("values")
-    execute(postgres.dsn(), "CREATE DATABASE value_cases TEMPLATE template0")
-    dsn = postgres.dsn("value_cases")
-    execute(dsn, _sql())
-    migrate(dsn, folder, infer(read_catalog(dsn)))
-    original = Original.of(dsn, folder)
-    with asyncio.Runner() as runner:
-        trials = runner.run(Trials(original, folder).__aenter__())
-        yield Ground(original, trials, runner)
-        runner.run(trials.__aexit__())
-    execute(postgres.dsn(), "DROP DATABASE value_cases WITH (FORCE)")
+    with prepared(postgres, "value_cases", _sql(), folder, _migrated) as made:
+        yield made
 
 
 @MODES

@@ -337,12 +337,8 @@ def _charts(charts: Sequence[Chart]) -> Iterator[str]:
         yield from _figure(chart, number)
         yield "<details><summary>The numbers</summary>"
         yield f"<table><caption>{escape(chart.title)}</caption>"
-        names = "".join(f'<th scope="col">{escape(name)}</th>' for name in chart.series)
-        yield f'<thead><tr><th scope="col">Value</th>{names}</tr></thead><tbody>'
-        for label, values in chart.bars:
-            cells = "".join(f"<td>{value:,}</td>" for value in values)
-            yield f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>'
-        yield "</tbody></table></details>"
+        yield from _numbers(("Value", *chart.series), chart.bars)
+        yield "</table></details>"
     yield "</section>"
 
 
@@ -361,14 +357,25 @@ def _method(report: Report) -> Iterator[str]:
         yield '<div class="scroll" role="region" aria-labelledby="parts" tabindex="0">'
         yield '<table class="sheet"><caption id="parts">Parts compared by digest</caption>'
         names = ("Entry", "Rows", "Parts", "Parts that differ", "Rows read one by one")
-        head = "".join(f'<th scope="col">{name}</th>' for name in names)
-        yield f"<thead><tr>{head}</tr></thead><tbody>"
-        for line, digest in rows:
-            numbers = (digest.rows, digest.parts, digest.differing, digest.read)
-            cells = "".join(f"<td>{number:,}</td>" for number in numbers)
-            yield f'<tr><th scope="row">{escape(line.entry.id)}</th>{cells}</tr>'
-        yield "</tbody></table></div>"
+        yield from _numbers(
+            names,
+            [
+                (line.entry.id, (digest.rows, digest.parts, digest.differing, digest.read))
+                for line, digest in rows
+            ],
+        )
+        yield "</table></div>"
     yield "</section>"
+
+
+def _numbers(names: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]) -> Iterator[str]:
+    """Head and body of a table: the name of each row, then its numbers."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    yield f"<thead><tr>{head}</tr></thead><tbody>"
+    for name, numbers in rows:
+        cells = "".join(f"<td>{number:,}</td>" for number in numbers)
+        yield f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+    yield "</tbody>"
 
 
 def _queries(report: Report) -> Iterator[str]:
