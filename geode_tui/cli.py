@@ -192,10 +192,37 @@ def build_parser() -> argparse.ArgumentParser:
         help="also make the digests of relationships anew, and compare degrees of nodes",
     )
     validate.add_argument(
+        "--statistics",
+        action="store_true",
+        help="also compare null shares, extremes, sums and lengths of all properties",
+    )
+    validate.add_argument(
         "--format", choices=("table", "json", "md", "html", "junit"), default="table"
     )
     validate.add_argument("--output", metavar="F", help="write a file in place of stdout")
     _json(validate)
+
+    accept = _verb(verbs, "accept", "accept what a validation found, for a reason", _accept)
+    accept.add_argument("run", type=_positive, help="the validation's number")
+    _differences(accept)
+    accept.add_argument(
+        "--entry", action="append", default=[], metavar="E", help="an entry as it is (repeat)"
+    )
+    accept.add_argument(
+        "--check", action="append", default=[], metavar="NAME", help="a check as it is (repeat)"
+    )
+    accept.add_argument("--reason", metavar="TEXT", help="why")
+    accept.add_argument("--withdraw", action="store_true", help="take an acceptance back")
+    _json(accept)
+
+    repair = _verb(verbs, "repair", "write again the rows that a validation named", _repair)
+    repair.add_argument("run", type=_positive, help="the validation's number")
+    _differences(repair)
+    repair.add_argument("--all", action="store_true", help="all that differ")
+    repair.add_argument("--preview", action="store_true", help="only tell what would be done")
+    repair.add_argument("--source", metavar="DSN", help="the same source, for its password")
+    repair.add_argument("--yes", action="store_true", help="do not ask for the target's name")
+    _json(repair)
 
     status = _verb(verbs, "status", "print where a run stands", _status)
     status.add_argument("run", type=_positive, nargs="?", help="its number (the newest)")
@@ -325,6 +352,14 @@ def _target(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 def _mapping(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", required=True, metavar="FILE", help="the mapping's file")
+
+
+def _differences(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--entity", metavar="E", default="", help="only rows of an entity")
+    parser.add_argument("--cause", metavar="C", default="", help="only rows with this cause")
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="K", help="only the row of this key (repeat)"
+    )
 
 
 def _dead_limit(parser: argparse.ArgumentParser, default: str) -> None:
@@ -458,6 +493,18 @@ def _validate(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.validate import validate
 
     return validate(arguments)
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.differences import accept
+
+    return accept(arguments)
+
+
+def _repair(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.differences import repair
+
+    return repair(arguments)
 
 
 def _status(arguments: argparse.Namespace) -> int:

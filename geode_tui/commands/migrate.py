@@ -85,15 +85,7 @@ def drive(runner: Runner, json: bool) -> int:
 
     Ctrl-C stops the run safely; a second one ends at once. Both can be resumed.
     """
-    with ProgressDisplay(runner) as display, _on_interrupt(runner) as pressed:
-        runner.start()
-        told = False
-        while not runner.join(0.1):
-            if pressed and not told:
-                told = True
-                say("stopping after the rows in flight; press Ctrl-C again to end at once")
-            display.update()
-        display.update()
+    pressed = follow(runner)
     ledger = runner.ledger
     if ledger is not None:
         _print(ledger, runner.run_number, json)
@@ -104,7 +96,21 @@ def drive(runner: Runner, json: bool) -> int:
     if runner.error is not None:
         raise _ended(runner, runner.error)
     assert ledger is not None
-    return EXIT_OK if ledger.balanced else EXIT_DIFFERS
+    return EXIT_OK if ledger.valid else EXIT_DIFFERS
+
+
+def follow(runner: Runner) -> bool:
+    """Start a runner and show its progress on stderr to its end; whether it was interrupted."""
+    with ProgressDisplay(runner) as display, _on_interrupt(runner) as pressed:
+        runner.start()
+        told = False
+        while not runner.join(0.1):
+            if pressed and not told:
+                told = True
+                say("stopping after what is in flight; press Ctrl-C again to end at once")
+            display.update()
+        display.update()
+    return bool(pressed)
 
 
 def _ended(runner: Runner, error: GeodeTuiError) -> GeodeTuiError:
@@ -162,7 +168,7 @@ def _on_interrupt(runner: Runner) -> Iterator[list[int]]:
         pressed.append(number)
         if len(pressed) > 1:
             with suppress(OSError):
-                os.write(2, b"\nended at once; the run can be resumed\n")
+                os.write(2, b"\nended at once; geode-tui status tells how the run stands\n")
             os._exit(EXIT_INTERRUPTED)
         with suppress(RuntimeError):  # the run ended this very moment
             runner.stop()

@@ -39,12 +39,12 @@ def rollback(arguments: argparse.Namespace) -> int:
     return EXIT_OK if ledger.balanced else EXIT_DIFFERS
 
 
-def require_name(record: RunRecord) -> None:
+def require_name(record: RunRecord, what: str = "rollback removes rows from") -> None:
     """Have a person type the target's name. Raises UsageError where it is not typed."""
     name = target_name(record.target, record.graph)
     if not sys.stdin.isatty():
         raise UsageError(
-            f"rollback removes rows from {record.place}",
+            f"{what} {record.place}",
             "it asks for the target's name, and there is no terminal to answer",
             "answer with --yes",
         )

@@ -29,7 +29,15 @@ from geode_tui.migration.events import (
     RunState,
 )
 from geode_tui.migration.governor import Governor
-from geode_tui.migration.journal import RUN_FORMAT, Journal, NewRun, RunKind, RunRecord, Strategy
+from geode_tui.migration.journal import (
+    ANEW,
+    RUN_FORMAT,
+    Journal,
+    NewRun,
+    RunKind,
+    RunRecord,
+    Strategy,
+)
 from geode_tui.migration.left_out import left_out_by_run
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import NewOrigin, changed_fields, origin_of
@@ -206,7 +214,7 @@ class Engine:
         progress = self._progress
         progress.run, progress.state = record.number, "running"
         progress.source, progress.target = record.source, record.place
-        with self._journal.hold(record), _few_collections():
+        with self._hold(record), _few_collections():
             self._journal.control.answered(record.number, stop=0, paused=0, checkpoint="")
             self._journal.set_state(record.number, "running")
             self._tell("info", f"run {record.number} {'goes on' if resumed else 'begins'}")
@@ -216,9 +224,7 @@ class Engine:
             except StopRequested:
                 self._end("stopped", "stopped on request")
                 raise RunStopped(
-                    f"run {record.number} stopped safely",
-                    "",
-                    f"go on with: geode-tui resume {record.number}",
+                    f"run {record.number} stopped safely", "", self._next_step(record.number)
                 ) from None
             except RunStopped as stopped:
                 self._end("stopped", str(stopped))
@@ -239,8 +245,16 @@ class Engine:
                 await asyncio.gather(telling, return_exceptions=True)
                 with contextlib.suppress(GeodeTuiError):
                     self._journal.live.tell(record.number, self.snapshot())
-            self._end("done" if ledger.balanced else "differs")
+            self._end("done" if ledger.valid else "differs")
             return ledger
+
+    def _hold(self, record: RunRecord) -> contextlib.AbstractContextManager[None]:
+        """Hold the run and its target while it is driven."""
+        return self._journal.hold(record)
+
+    def _next_step(self, number: int) -> str:
+        """What to do after the run was stopped."""
+        return f"go on with: geode-tui resume {number}"
 
     async def _phases(self, record: RunRecord, origin: Origin, resumed: bool) -> Ledger:
         async with contextlib.AsyncExitStack() as stack:
@@ -628,6 +642,12 @@ def _require_resumable(record: RunRecord) -> None:
     if record.state == "rolling back":
         raise UsageError(
             f"run {number} is being rolled back", "", f"end that first: geode-tui rollback {number}"
+        )
+    if record.kind in ANEW:
+        raise UsageError(
+            f"run {number} is a {record.kind} run: it is not resumed",
+            "",
+            f"begin it anew: geode-tui {record.kind}",
         )
     if not record.resumable:
         raise UsageError(

@@ -23,6 +23,7 @@ from geode_tui.errors import UsageError, redact
 from geode_tui.mapping.assess import Finding
 from geode_tui.mapping.file import dump, mapping_hash, parse
 from geode_tui.mapping.model import Mapping
+from geode_tui.migration.acceptances import Acceptances
 from geode_tui.migration.audit import Audit
 from geode_tui.migration.checkpoints import Checkpoints
 from geode_tui.migration.chunks import Chunks
@@ -34,15 +35,19 @@ from geode_tui.migration.locks import Locks
 from geode_tui.migration.store import Store
 from geode_tui.target import TargetPlan
 from geode_tui.target.geode_dsn import graph_identity
-from geode_tui.validation.ledger import Difference, Entry, Ledger
+from geode_tui.validation.acceptance import settle
+from geode_tui.validation.ledger import Check, Difference, EntityDigest, Entry, Ledger
 
 RUN_FORMAT = 2
 """Runs of format 1 wrote no steps on what they made and cut no chunks: they cannot go on."""
 
+_WATCH = "watch it with: geode-tui status --follow"
 ROLLED_BACK = "rolled back"
 """What the audit trail calls the end of a rollback."""
 
-RunKind = Literal["migrate", "export", "import", "schema"]
+RunKind = Literal["migrate", "export", "import", "schema", "validate", "repair"]
+ANEW: frozenset[RunKind] = frozenset(("validate", "repair"))
+"""Runs that are not resumed, but begun anew."""
 Strategy = Literal["big-bang", "incremental"]
 
 
@@ -80,8 +85,8 @@ class RunRecord:
 
     @property
     def resumable(self) -> bool:
-        """Whether `resume` can go on with it."""
-        return self.state in ("stopped", "failed")
+        """Whether `resume` can go on with it: a validation or a repair is begun anew."""
+        return self.state in ("stopped", "failed") and self.kind not in ANEW
 
     @property
     def target_plan(self) -> TargetPlan:
@@ -124,7 +129,7 @@ class Journal:
     """The journal's file, and the rooms in it; safe for several threads.
 
     Runs, their phases, happenings, findings and ledgers are here; `chunks`, `dead_letters`,
-    `audit`, `control`, `checkpoints`, `live` and `locks` are rooms of their own.
+    `acceptances`, `audit`, `control`, `checkpoints`, `live` and `locks` are rooms of their own.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -132,6 +137,7 @@ class Journal:
         self.path = self.store.path
         self.chunks = Chunks(self.store)
         self.dead_letters = DeadLetters(self.store)
+        self.acceptances = Acceptances(self.store)
         self.audit = Audit(self.store)
         self.control = Control(self.store)
         self.checkpoints = Checkpoints(self.store)
@@ -319,13 +325,16 @@ class Journal:
 
         The kernel lets go when we die. Raises UsageError when another process holds one.
         """
-        watch = "watch it with: geode-tui status --follow"
-        driven = f"run {record.number} is being driven by another process"
         written = f"another run writes to {record.place}"
-        with (
-            self.locks.hold(f"run-{record.number}", driven, watch),
-            self.locks.hold(self.target_lock(record.target, record.graph), written, watch),
-        ):
+        lock = self.target_lock(record.target, record.graph)
+        with self.hold_run(record), self.locks.hold(lock, written, _WATCH):
+            yield
+
+    @contextlib.contextmanager
+    def hold_run(self, record: RunRecord) -> Iterator[None]:
+        """Hold a run alone, where it writes nothing; see `hold`."""
+        driven = f"run {record.number} is being driven by another process"
+        with self.locks.hold(f"run-{record.number}", driven, _WATCH):
             yield
 
     def target_lock(self, target: str, graph: str) -> str:
@@ -443,14 +452,32 @@ class Journal:
             self.audit.add(number, "ledger", None, verdict | {"differing": differing})
 
     def ledger(self, number: int) -> Ledger | None:
-        """The ledger of a run, None before it was taken."""
+        """The ledger of a run, None before it was taken; what is settled since is told as such."""
         row = self.store.one("SELECT ledger FROM run WHERE number = ?", number)
         if row is None or row["ledger"] is None:
             return None
-        document = json.loads(row["ledger"])
-        differences = tuple(
-            Difference(**{**d, "values": tuple(tuple(v) for v in d["values"])})
-            for d in document["differences"]
-        )
-        entries = tuple(Entry(**entry) for entry in document["entries"])
-        return Ledger(entries, differences, document["fence"], document["taken"])
+        return self.settled(number, _ledger(json.loads(row["ledger"])))
+
+    def settled(self, number: int, ledger: Ledger) -> Ledger:
+        """A ledger of a run with what is accepted in its graph, or repaired since."""
+        place = self.run(number).graph_identity
+        return settle(ledger, self.acceptances.settled(place, number))
+
+
+def _ledger(document: dict[str, Any]) -> Ledger:
+    differences = tuple(
+        Difference(**{**d, "values": tuple(tuple(v) for v in d["values"])})
+        for d in document["differences"]
+    )
+    checks = tuple(
+        Check(**{**c, **{n: tuple(tuple(p) for p in c[n]) for n in ("in_source", "in_graph")}})
+        for c in document.get("checks", ())
+    )
+    return Ledger(
+        tuple(Entry(**entry) for entry in document["entries"]),
+        differences,
+        document["fence"],
+        document["taken"],
+        tuple(EntityDigest(**digest) for digest in document.get("digests", ())),
+        checks,
+    )

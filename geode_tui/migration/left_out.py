@@ -50,6 +50,8 @@ def left_out_of(journal: Journal, target: str, graph: str) -> LeftOutOfGraph:
     marks: set[str] = set()
     for record in journal.runs():
         same = record.graph_identity == (graph_identity(target), graph)
+        if same and record.kind == "repair":
+            marks.add(record.uid)  # what was left out before is left out still
         if not same or record.kind not in _WRITERS:
             continue
         new = {n: some for n, some in _of_run(journal, record).items() if n not in found}

@@ -298,6 +298,8 @@ _PHASES: dict[str, Phase] = {"backfill": "backfill", "verify": "verify"}
 
 def _goal(journal: Journal, record: RunRecord, to: str | None) -> Checkpoint:
     number = record.number
+    if record.kind == "validate":
+        raise UsageError(f"run {number} is a validation", "it wrote nothing to take back")
     if record.state == "rolled back":
         raise UsageError(f"run {number} was rolled back already", "nothing of it is in the graph")
     if record.format != RUN_FORMAT:
@@ -382,7 +384,8 @@ def _require_latest(journal: Journal, record: RunRecord, shapes: Mapping[str, Sh
             continue
         chunks = journal.chunks
         touched = labels & _labels(chunks.shapes(other.number).values())
-        if other.kind == "schema" or (touched and chunks.has_written(other.number)):
+        wrote = chunks.has_written(other.number) or (other.kind == "repair" and other.steps)
+        if other.kind == "schema" or (touched and wrote):
             raise UsageError(
                 f"run {other.number} wrote to {record.place} after run {record.number}",
                 "what it wrote may hang on what would be removed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,15 +16,18 @@ from geode_tui.mapping.waves import waves_of
 from geode_tui.migration.audit import Verdict
 from geode_tui.migration.checkpoints import Checkpoint
 from geode_tui.migration.dead_letters import DeadLetter, LetterCount, Selection
-from geode_tui.migration.journal import Journal
+from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.run_figures import EntityFigures, RunFigures, figures_of
-from geode_tui.validation.ledger import Entry, Ledger
+from geode_tui.validation.ledger import Difference, Entry, Ledger
 from geode_tui.validation.markdown import code, page, plain, table
+from geode_tui.validation.report import Facts, Report, age, make_report, signed, state_of
 
 EXAMPLES = 3
 """Dead letters that are shown of each class of an entity."""
 CLASSES = 30
 """Most classes of dead letters that are shown."""
+DIFFERENCES = 50
+"""Most differences that are shown of those that stand, and of those that are settled."""
 FINDINGS = 200
 """Most findings that are shown."""
 
@@ -57,7 +61,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class RunDocument:
-    """All that the journal knows of a run, as far as it fits a page."""
+    """All that the journal knows of a run, as far as it fits a page; `made` is when that was."""
 
     figures: RunFigures
     waves: tuple[Wave, ...]
@@ -72,6 +76,7 @@ class RunDocument:
     ledger: Ledger | None
     actions: int
     audit: Verdict
+    made: float
 
     @property
     def wave(self) -> str:
@@ -107,7 +112,14 @@ def run_document(journal: Journal, number: int) -> RunDocument:
         journal.ledger(number),
         len(trail),
         journal.audit.check(),
+        time.time(),
     )
+
+
+def facts_of(record: RunRecord, made: float | None = None) -> Facts:
+    """What the ledger of a run compared; `made` is when a report is made of it."""
+    mapping = record.options.get("mapping") or f"SHA-256 {record.mapping_hash}"
+    return Facts(record.source, record.place, str(mapping), record.number, made)
 
 
 def as_json(document: RunDocument) -> dict[str, Any]:
@@ -146,7 +158,7 @@ def as_markdown(document: RunDocument) -> str:
         ("Plan", _plan(document)),
         ("Prepared in the target", code(document.prepared, "gql") if document.prepared else ()),
         ("Figures", _figures(document.figures)),
-        ("Ledger", _ledger(document.ledger)),
+        ("Ledger", _ledger(document)),
         ("Checkpoints", _checkpoints(document.checkpoints)),
         ("Gates", _gates(document.gates)),
         ("Snapshots", _snapshots(document.snapshots)),
@@ -181,6 +193,8 @@ def _criteria(document: RunDocument) -> Iterable[Criterion]:
         lambda entry: entry.differing,
         f"differ{sampled}",
     )
+    if document.ledger is not None:
+        yield from _of_digests(document.ledger)
     blocking = [finding for finding in document.findings if finding.blocks]
     yield Criterion(
         "no finding must be mended before the run",
@@ -202,9 +216,31 @@ def _criteria(document: RunDocument) -> Iterable[Criterion]:
 def _of_ledger(text: str, entries: Sequence[Entry] | None, count: Any, words: str) -> Criterion:
     if entries is None:
         return Criterion(text, None, "the ledger was not taken")
-    wrong = [(entry.id, count(entry)) for entry in entries if count(entry)]
-    seen = ", ".join(f"{entry}: {abs(number):,} {words}" for entry, number in wrong[:3])
-    return Criterion(text, not wrong, seen + (", …" if len(wrong) > 3 else ""))
+    found = [entry for entry in entries if count(entry)]
+    wrong = [entry for entry in found if not entry.reason]
+    told = [f"{entry.id}: {abs(count(entry)):,} {words}" for entry in wrong[:3]]
+    told += ["…"] if len(wrong) > 3 else []
+    told += [f"{entry.id}: accepted as it is" for entry in found if entry.reason][:3]
+    return Criterion(text, not wrong, ", ".join(told))
+
+
+def _of_digests(ledger: Ledger) -> Iterable[Criterion]:
+    """What a validation looks at besides."""
+    if ledger.digests:
+        yield _of_ledger(
+            "all rows have the same digest on both sides",
+            ledger.entries,
+            lambda entry: entry.mismatched + entry.suspended,
+            "keys differ",
+        )
+    if ledger.checks:
+        failed = [
+            f"{check.kind} {check.name}".rstrip() for check in ledger.checks if not check.fine
+        ]
+        accepted = sum(check.fine and not check.passed for check in ledger.checks)
+        told = [*failed[:3], *(["…"] if len(failed) > 3 else [])]
+        told += [f"{accepted:,} accepted"] if accepted else []
+        yield Criterion("every check passed, or is accepted", not failed, ", ".join(told))
 
 
 def _limits(document: RunDocument) -> Iterable[Criterion]:
@@ -292,7 +328,8 @@ def _figure_cells(e: EntityFigures) -> tuple[object, ...]:
     return e.id, e.state, *counts, _bytes(e.bytes), f"{e.seconds:,.1f}", rate
 
 
-def _ledger(ledger: Ledger | None) -> list[str]:
+def _ledger(document: RunDocument) -> list[str]:
+    ledger = document.ledger
     if ledger is None:
         return ["The ledger was not taken."]
     rows = [
@@ -306,21 +343,51 @@ def _ledger(ledger: Ledger | None) -> list[str]:
             f"{e.nulls:,}",
             f"{e.filtered:,}",
             f"{e.sampled:,}",
+            signed(e.settled),
+            state_of(e),
             e.verdict,
         )
         for e in ledger.entries
     ]
     header = ("entry", "kind", "source rows", "in graph", "dead", "orphans", "nulls", "filtered")
-    lines = table((*header, "sampled", "verdict"), rows, "__>>>>>>>_")
-    told = f"Taken {moment(ledger.taken)} under snapshot {ledger.fence or '–'}."
-    differences = [
-        (d.entity, d.key, d.where, "; ".join(f"{n}: {a} · {b}" for n, a, b in d.values))
-        for d in ledger.differences[:50]
+    lines = table((*header, "sampled", "settled", "state", "verdict"), rows, "__>>>>>>>>__")
+    report = make_report(ledger, facts_of(document.figures.record, document.made))
+    lines += ["", plain(_freshness(report))]
+    standing = [one for one in ledger.differences if one.state in ("mismatched", "suspended")]
+    settled = [one for one in ledger.differences if one.state in ("accepted", "repaired")]
+    for word, some in (("stand", standing), ("are accepted or repaired", settled)):
+        if some:
+            lines += ["", *_differences(some, word)]
+    if report.accepted:
+        whole = [(one.kind, one.name, one.found, one.reason) for one in report.accepted]
+        lines += ["", *table(("", "accepted as it is", "found", "reason"), whole)]
+    return lines
+
+
+def _freshness(report: Report) -> str:
+    """When the ledger was taken, under which snapshot, and how old it is."""
+    old = age(report.facts.made - report.taken) if report.facts.made is not None else "–"
+    told = f"Taken {moment(report.taken)} under snapshot {report.fence or '–'}, {old} ago."
+    return f"{told} Settled: {report.settled_told}." if report.settled_told else told
+
+
+def _differences(some: Sequence[Difference], word: str) -> list[str]:
+    rows = [
+        (
+            one.entity,
+            one.key,
+            one.state,
+            one.where,
+            one.cause,
+            "; ".join(f"{name}: {source} · {graph}" for name, source, graph in one.values),
+            one.reason,
+        )
+        for one in some[:DIFFERENCES]
     ]
-    if not differences:
-        return [*lines, "", plain(told)]
-    shown = table(("entity", "key", "where", "source · graph"), differences)
-    return [*lines, "", plain(told), "", *shown]
+    header = ("entity", "key", "state", "where", "cause", "source · graph", "reason")
+    left = len(some) - DIFFERENCES
+    more = ["", f"and {left:,} more {word}"] if left > 0 else []
+    return [*table(header, rows), *more]
 
 
 def _checkpoints(checkpoints: Sequence[Checkpoint]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from geode_tui.migration.checkpoints import Checkpoint
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.events import RunState
-from geode_tui.migration.journal import RUN_FORMAT, Journal, RunKind, RunRecord
+from geode_tui.migration.journal import ANEW, RUN_FORMAT, Journal, RunKind, RunRecord
 from geode_tui.target.geode_dsn import graph_identity
 
 _LIGHT = (
@@ -49,12 +49,14 @@ class RunLine:
     @property
     def resumable(self) -> bool:
         """Whether `resume` can go on with it."""
-        return self.state in ("stopped", "failed") and self.format == RUN_FORMAT
+        ended = self.state in ("stopped", "failed") and self.format == RUN_FORMAT
+        return ended and self.kind not in ANEW
 
     @property
     def reversible(self) -> bool:
         """Whether a rollback can take back what it wrote."""
-        return self.state not in ("new", "running", "rolled back") and self.format == RUN_FORMAT
+        ended = self.state not in ("new", "running", "rolled back")
+        return ended and self.format == RUN_FORMAT and self.kind != "validate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class RunList:
             )
 
     def _sums_of(self, journal: Journal, line: RunLine) -> RunSums:
-        stamp = (line.state, line.ended, line.steps)
+        stamp = (line.state, line.ended, line.steps, journal.acceptances.changes)
         known = self._sums.get(line.number)
         if known is not None and known[0] == stamp and line.state != "running":
             return known[1]

@@ -12,7 +12,9 @@ from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.migration.engine import AS_IT_WAS, Engine, RunRequest
 from geode_tui.migration.events import Event, RunSnapshot
 from geode_tui.migration.journal import Journal
+from geode_tui.migration.repairing import RepairEngine, RepairRequest
 from geode_tui.migration.schema_change import SchemaEngine, SchemaRequest
+from geode_tui.migration.validating import ValidateEngine, ValidateRequest
 from geode_tui.validation.ledger import Ledger
 
 __all__ = ["RunRequest", "Runner", "Work"]
@@ -131,6 +133,10 @@ class Runner:
 
 def _engine(work: Work, journal: Journal) -> Engine:
     """The engine of a run's kind."""
+    if isinstance(work.request, RepairRequest):
+        return RepairEngine(journal)
+    if isinstance(work.request, ValidateRequest):
+        return ValidateEngine(journal)
     with contextlib.suppress(GeodeTuiError):  # what is wrong is told when the run begins
         changes = isinstance(work.request, SchemaRequest)
         if changes or (work.resume and journal.run(work.resume).kind == "schema"):

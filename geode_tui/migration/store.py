@@ -19,7 +19,7 @@ from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.paths import journal_file
 from geode_tui.target.geode_dsn import graph_identity
 
-FORMAT = 2
+FORMAT = 3
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
@@ -76,6 +76,14 @@ CREATE INDEX IF NOT EXISTS pre_image_run ON pre_image (run, step);
 CREATE TABLE IF NOT EXISTS prepared (
   run INTEGER NOT NULL, position INTEGER NOT NULL, statement TEXT NOT NULL, step INTEGER NOT NULL,
   PRIMARY KEY (run, position));
+CREATE TABLE IF NOT EXISTS acceptance (
+  id INTEGER PRIMARY KEY, target TEXT NOT NULL, graph TEXT NOT NULL, sign TEXT NOT NULL,
+  subject TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL, who TEXT NOT NULL,
+  at REAL NOT NULL, withdrawn REAL);
+CREATE INDEX IF NOT EXISTS acceptance_sign ON acceptance (target, graph, sign);
+CREATE TABLE IF NOT EXISTS repaired (
+  run INTEGER NOT NULL, of INTEGER NOT NULL, sign TEXT NOT NULL, PRIMARY KEY (run, sign));
+CREATE INDEX IF NOT EXISTS repaired_of ON repaired (of);
 CREATE TABLE IF NOT EXISTS control (
   run INTEGER PRIMARY KEY, paused INTEGER NOT NULL DEFAULT 0, stop INTEGER NOT NULL DEFAULT 0,
   rows_per_second INTEGER, parallel INTEGER, batch_rows INTEGER,

@@ -63,8 +63,9 @@ class Compared:
 
     `parts` were compared and `differing` of them were not the same; `rows` are the source's,
     `read` how many rows of both sides were read one by one. `mismatched` stood the retries,
-    `suspended` keys changed every time. With `cut_off` there are more than were told apart; where
-    none of those told stood, `suspended` is the number of parts that differ still.
+    `suspended` keys, of which `pending` are known, changed every time. With `cut_off` there are
+    more than were told apart; where none of those told stood, `suspended` is the number of parts
+    that differ still.
     """
 
     parts: int
@@ -74,6 +75,7 @@ class Compared:
     mismatched: dict[Any, Candidate]
     suspended: int
     cut_off: bool
+    pending: dict[Any, Candidate]
 
 
 @dataclass
@@ -157,6 +159,7 @@ class Comparison:
             self._mismatched,
             suspended,
             first.cut_off,
+            self.pending,
         )
 
     async def _look(self, reader: RowReader) -> _Look:

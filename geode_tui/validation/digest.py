@@ -50,6 +50,12 @@ def fingerprint(values: Iterable[tuple[Any, str]]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
+def told_fingerprint(shape: NodeShape, properties: dict[str, Any]) -> int | None:
+    """The digest of what a node holds; None where a value is of another type than its rule's."""
+    pairs = [(properties.get(name), kind) for name, kind in told_properties(shape)]
+    return fingerprint(pairs) if all(is_of(*pair) for pair in pairs) else None
+
+
 def fingerprints_of(types: Sequence[str]) -> Callable[[Sequence[Sequence[Any]], int], list[int]]:
     """The function that gives the fingerprints of many rows at once, from their columns.
 

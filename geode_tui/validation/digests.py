@@ -18,7 +18,7 @@ from geode_tui.validation.compare import (
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Difference, EntityDigest, Ledger
 from geode_tui.validation.left_out import LeftOut
-from geode_tui.validation.mismatches import named
+from geode_tui.validation.mismatches import NAMED_AT_MOST, named
 from geode_tui.validation.sides import RowReader
 
 RETRIES = (1.0, 5.0, 30.0)
@@ -31,13 +31,15 @@ class Digests:
 
     `fresh` opens a reader with a new snapshot for each further look at what differs, after
     `retries` seconds. With `deep` the graph's digests are made anew of what it gives back, with
-    `deep_relationships` those of relationships.
+    `deep_relationships` those of relationships. `pending` is told before each further look how
+    many keys of which entities differ, and in how many seconds they are looked at again.
     """
 
     fresh: FreshReader
     deep: bool = False
     retries: Sequence[float] = RETRIES
     deep_relationships: bool = False
+    pending: Callable[[Mapping[str, int], float], None] = lambda keys, seconds: None
 
     def deep_of(self, entity: Entity) -> bool:
         """Whether the digests of an entity are made anew."""
@@ -67,31 +69,50 @@ class DigestComparison:
 
     async def add_to(self, ledger: Ledger, reader: RowReader, entities: Sequence[Entity]) -> Ledger:
         """The ledger with what the digests tell."""
-        ordered = sorted(entities, key=lambda entity: entity.kind == "relationship")
-        comparisons = {entity.id: self._comparison(entity) for entity in ordered}
-        for entity in ordered:
+        compared = await self.compare(reader, entities)
+        found: dict[str, list[Difference]] = {}
+        for entity in _ordered(entities):
+            known = compared[entity.id]
+            stood = await self.named(entity, list(known.mismatched.values()))
+            changing = await self.named(entity, list(known.pending.values()))
+            found[entity.id] = [one for _, one in stood]
+            found[entity.id] += [replace(one, state="suspended") for _, one in changing]
+        entries = [
+            replace(entry, mismatched=_mismatched(own, found[entry.id]), suspended=own.suspended)
+            if (own := compared.get(entry.id))
+            else entry
+            for entry in ledger.entries
+        ]
+        named = [replace(one, digested=True) for some in found.values() for one in some]
+        return replace(
+            ledger,
+            entries=tuple(entries),
+            differences=_together(named, ledger.differences),
+            digests=tuple(self._result(entity, compared[entity.id]) for entity in entities),
+        )
+
+    async def compare(self, reader: RowReader, entities: Sequence[Entity]) -> dict[str, Compared]:
+        """What became of the comparison of each entity."""
+        comparisons = {entity.id: self._comparison(entity) for entity in _ordered(entities)}
+        for entity in _ordered(entities):
             self._progress(entity.id)
             with entity.named_in_errors("change the rule, or mend the row"):
                 await comparisons[entity.id].look(reader)
             if entity.kind == "node":
                 self._note_missing(entity, comparisons[entity.id].pending)
-        await self._retry([comparisons[entity.id] for entity in ordered])
-        compared = {entity_id: one.compared() for entity_id, one in comparisons.items()}
-        found = [
-            one for entity in ordered for one in await self._named(entity, compared[entity.id])
-        ]
-        entries = [
-            replace(entry, mismatched=len(own.mismatched), suspended=own.suspended)
-            if (own := compared.get(entry.id))
-            else entry
-            for entry in ledger.entries
-        ]
-        return replace(
-            ledger,
-            entries=tuple(entries),
-            differences=_together(found, ledger.differences),
-            digests=tuple(self._result(entity, compared[entity.id]) for entity in entities),
-        )
+        await self._retry(comparisons)
+        return {entity_id: one.compared() for entity_id, one in comparisons.items()}
+
+    async def named(
+        self, entity: Entity, candidates: Sequence[Candidate]
+    ) -> list[tuple[Candidate, Difference]]:
+        """Some candidates with what differs, each as often as things of it differ."""
+        strict = self._digests.deep_of(entity) and self._ours is None
+
+        def work() -> list[tuple[Candidate, Difference]]:
+            return list(named(self._target, entity, candidates, strict, self._missing))
+
+        return await asyncio.to_thread(work)
 
     def _comparison(self, entity: Entity) -> Comparison:
         return Comparison(
@@ -104,15 +125,16 @@ class DigestComparison:
             missing=self._missing,
         )
 
-    async def _retry(self, comparisons: Sequence[Comparison]) -> None:
+    async def _retry(self, comparisons: Mapping[str, Comparison]) -> None:
         """Look again at what differs, a little later each time, all with one new snapshot."""
         for seconds in self._digests.retries:
-            pending = [comparison for comparison in comparisons if comparison.pending]
+            pending = {id_: one for id_, one in comparisons.items() if one.pending}
             if not pending:
                 return
+            self._digests.pending({id_: len(one.pending) for id_, one in pending.items()}, seconds)
             await asyncio.sleep(seconds)
             async with self._digests.fresh() as reader:
-                for comparison in pending:
+                for comparison in pending.values():
                     await comparison.look_again(reader)
 
     def _note_missing(self, entity: Entity, candidates: Mapping[Any, Candidate]) -> None:
@@ -120,15 +142,6 @@ class DigestComparison:
         for key, candidate in candidates.items():
             if candidate.rows and not candidate.things:
                 self._missing.add((entity.shape.label, key))
-
-    async def _named(self, entity: Entity, compared: Compared) -> list[Difference]:
-        candidates = list(compared.mismatched.values())
-        strict = self._digests.deep_of(entity) and self._ours is None
-
-        def work() -> list[Difference]:
-            return list(named(self._target, entity, candidates, strict, self._missing))
-
-        return await asyncio.to_thread(work)
 
     def _result(self, entity: Entity, compared: Compared) -> EntityDigest:
         return EntityDigest(
@@ -150,7 +163,21 @@ def known_by_place(entity: Entity) -> bool:
     return any(ROW in key for key in (shape.key, shape.start.key, shape.end.key))
 
 
+def _ordered(entities: Sequence[Entity]) -> list[Entity]:
+    return sorted(entities, key=lambda entity: entity.kind == "relationship")
+
+
+def _mismatched(compared: Compared, found: Sequence[Difference]) -> int:
+    """How much differs: each difference that is named, and the keys that are not."""
+    named = sum(one.state == "mismatched" for one in found)
+    return named + max(0, len(compared.mismatched) - NAMED_AT_MOST)
+
+
 def _together(found: Sequence[Difference], sampled: Sequence[Difference]) -> tuple[Difference, ...]:
     """What the digests found, then what only the sample did."""
+    both = {(one.entity, one.key) for one in sampled}
     known = {(one.entity, one.key) for one in found}
-    return (*found, *(one for one in sampled if (one.entity, one.key) not in known))
+    return (
+        *(replace(one, sampled=(one.entity, one.key) in both) for one in found),
+        *(one for one in sampled if (one.entity, one.key) not in known),
+    )

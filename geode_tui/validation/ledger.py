@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 EntryKind = Literal["node", "relationship", "label", "join"]
+EntryState = Literal["mismatched", "suspended", "accepted", "repaired", "validated"]
+DifferenceState = Literal["mismatched", "suspended", "accepted", "repaired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,10 @@ class Entry:
     row. `duplicates` are keys or
     relationships that are there more than once, `misplaced` relationships of the type between
     the wrong labels, and nodes with the label that no rule made. `mismatched` keys differ by their
-    digests and did so again later, `suspended` ones changed at every look. `source_sql` and
+    digests and did so again later, `suspended` ones changed at every look. Of what
+    differs `accepted` has been accepted and `repaired` written again since: it counts no more in
+    the other numbers, and `settled` rows of it were in the source and not in the graph (negative:
+    the other way). `reason` is why the whole entry is accepted as it is. `source_sql` and
     `target_gql` are the two queries that anyone can run.
     """
 
@@ -42,21 +49,57 @@ class Entry:
     target_gql: str = ""
     mismatched: int = 0
     suspended: int = 0
+    accepted: int = 0
+    repaired: int = 0
+    settled: int = 0
+    reason: str = ""
 
     @property
     def missing(self) -> int:
         """Rows that are nowhere; negative when the graph has too many."""
-        return self.source_rows - self.in_graph - self.dead - self.orphans
+        here = self.in_graph + self.dead + self.orphans + self.settled
+        return self.source_rows - here
 
     @property
     def balanced(self) -> bool:
-        """Whether every row is accounted for and nothing is there twice or wrongly."""
-        wrong = self.missing or self.duplicates or self.misplaced or self.differing
-        return not (wrong or self.mismatched or self.suspended)
+        """Whether every row is accounted for, or the entry accepted as it is."""
+        return bool(self.reason) or not self._wrong
+
+    @property
+    def _wrong(self) -> bool:
+        counted = self.missing or self.duplicates or self.misplaced or self.differing
+        return bool(counted or self.mismatched or self.suspended)
+
+    @property
+    def state(self) -> EntryState:
+        """What a validation has come to."""
+        if not self.balanced:
+            only_suspended = not (self.missing or self.mismatched or self.differing)
+            return "suspended" if self.suspended and only_suspended else "mismatched"
+        if self.accepted or self.reason:
+            return "accepted"
+        return "repaired" if self.repaired else "validated"
+
+    @property
+    def sign(self) -> str:
+        """What an acceptance of the whole entry is about: it, and what is wrong with it."""
+        return signed("entry", self.id, self.kind, self._told)
 
     @property
     def verdict(self) -> str:
-        """What is wrong in words, or `balanced`."""
+        """What is wrong in words, or `balanced`; then what is accepted or repaired."""
+        parts = [self._told or "balanced"]
+        if self.reason:
+            parts.append("accepted as it is")
+        if self.accepted:
+            parts.append(f"{self.accepted:,} accepted")
+        if self.repaired:
+            parts.append(f"{self.repaired:,} repaired since")
+        return ", ".join(parts)
+
+    @property
+    def _told(self) -> str:
+        """What is wrong in words."""
         parts = []
         if self.missing > 0:
             parts.append(f"{self.missing:,} missing")
@@ -73,7 +116,7 @@ class Entry:
             parts.append(f"{self.mismatched:,} mismatched")
         if self.suspended:
             parts.append(f"{self.suspended:,} suspended")
-        return ", ".join(parts) or "balanced"
+        return ", ".join(parts)
 
 
 Cause = Literal[
@@ -90,7 +133,10 @@ class Difference:
     `cause` says how it came about: `missing` and `extra` tell where it is, `end missing` that a
     relationship lacks a node, `doubled` that there are two; the values are `stale` when the graph
     holds what a row was, and `edited` when they were changed in the graph; they have another
-    `type`, or are the same text in another Unicode `form`; the `labels` are others.
+    `type`, or are the same text in another Unicode `form`; the `labels` are others. `mark` is the
+    digest of a row that is only in the source. It stays `mismatched` until it is accepted or
+    repaired, for which `reason` says why and by whom; a `suspended` one changed at every look.
+    It was found among the rows that were `sampled`, by the `digested` ones, or by both.
     """
 
     entity: str
@@ -100,6 +146,16 @@ class Difference:
     source_sql: str = ""
     target_gql: str = ""
     cause: Cause = ""
+    mark: str = ""
+    state: DifferenceState = "mismatched"
+    reason: str = ""
+    sampled: bool = False
+    digested: bool = False
+
+    @property
+    def sign(self) -> str:
+        """What an acceptance of it is about: the key, and what exactly differs."""
+        return signed("row", self.entity, self.key, self.where, self.values, self.mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +182,12 @@ class Check:
 
     `constraints` of a label, `labels` and `types` that no rule makes, `degrees` of the nodes at an
     end of a relationship: `in_source` and `in_graph` are then pairs of a degree and how many nodes
-    have it. `why` says what is wrong or worth a look; the two queries show it.
+    have it. `required` of an entity are the properties that the source says are never null,
+    `statistics` those of a property's values, a `pair` is what the SQL and the GQL of a person
+    give. `why` says what is wrong or worth a look; the two queries show it.
     """
 
-    kind: Literal["constraints", "labels", "types", "degrees"]
+    kind: Literal["constraints", "labels", "types", "degrees", "required", "statistics", "pair"]
     name: str
     passed: bool
     source: str
@@ -139,6 +197,17 @@ class Check:
     target_gql: str = ""
     in_source: tuple[tuple[int, int], ...] = ()
     in_graph: tuple[tuple[int, int], ...] = ()
+    reason: str = ""
+
+    @property
+    def fine(self) -> bool:
+        """Whether it passed, or is accepted as it is."""
+        return self.passed or bool(self.reason)
+
+    @property
+    def sign(self) -> str:
+        """What an acceptance of it is about: the check, and what came out."""
+        return signed("check", self.kind, self.name, self.source, self.graph)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +223,8 @@ class Ledger:
 
     @property
     def valid(self) -> bool:
-        """Whether every entry balances and every check passed."""
-        return self.balanced and all(check.passed for check in self.checks)
+        """Whether every entry balances and every check passed, or is accepted."""
+        return self.balanced and all(check.fine for check in self.checks)
 
     @property
     def sampled(self) -> tuple[int, int]:
@@ -166,6 +235,12 @@ class Ledger:
     def balanced(self) -> bool:
         """Whether every entry balances."""
         return all(entry.balanced for entry in self.entries)
+
+
+def signed(*parts: object) -> str:
+    """A short text that stands for some others, all of them."""
+    text = json.dumps(parts, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def most_wrong(sampled: int, differing: int) -> float:

@@ -10,7 +10,7 @@ from geode_tui.mapping import gql
 from geode_tui.mapping.model import FINGERPRINT, OWN
 from geode_tui.target.model import Marked, NodeShape, RelationshipShape, Target
 from geode_tui.validation.compare import Candidate, ends_of
-from geode_tui.validation.digest import fingerprint, is_of, same_value, told_properties
+from geode_tui.validation.digest import is_of, same_value, told_fingerprint
 from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.ledger import Cause, Difference
 
@@ -26,8 +26,8 @@ def named(
     candidates: Sequence[Candidate],
     strict: bool,
     missing: Set[Any] = frozenset(),
-) -> Iterator[Difference]:
-    """Each candidate as a difference, at most `NAMED_AT_MOST`.
+) -> Iterator[tuple[Candidate, Difference]]:
+    """The first `NAMED_AT_MOST` candidates, each with its differences.
 
     With `strict` further labels and properties are told, too. `missing` are the nodes that have
     been found missing, by label and key: relationships of theirs lack an end.
@@ -36,8 +36,28 @@ def named(
     for begin in range(0, len(some), _READ_AT_ONCE):
         part = some[begin : begin + _READ_AT_ONCE]
         found = _read(target, entity, part)
-        for candidate, there in zip(part, found, strict=True):
-            yield from _differences(entity, candidate, there, strict, missing)
+        further = _held_besides(target, entity, part)
+        for number, (candidate, there) in enumerate(zip(part, found, strict=True)):
+            doubled = candidate.doubled or number in further
+            for one in _differences(entity, candidate, there, doubled, strict, missing):
+                yield candidate, one
+
+
+def _held_besides(target: Target, entity: Entity, candidates: Sequence[Candidate]) -> set[int]:
+    """The places of those that have no row here, and of whose key the graph holds more.
+
+    What has another digest is in another part, which may be the same on both sides.
+    """
+    alone = {n: c for n, c in enumerate(candidates) if c.things and not (c.rows or c.doubled)}
+    keys: list[Any] = [candidate.things[0].key for candidate in alone.values()]
+    if not keys:
+        return set()
+    if isinstance(entity.shape, NodeShape):
+        counts = target.count_keyed(entity.shape, keys)
+    else:
+        counts = [len(some) for some in target.read_relationships(entity.shape, keys)]
+    pairs = zip(alone.items(), counts, strict=True)
+    return {place for (place, candidate), count in pairs if count > len(candidate.things)}
 
 
 def _read(
@@ -64,16 +84,19 @@ def _differences(
     entity: Entity,
     candidate: Candidate,
     found: tuple[dict[str, Any], frozenset[str]] | None,
+    doubled: bool,
     strict: bool,
     missing: Set[Any],
 ) -> Iterator[Difference]:
     rows, things = list(candidate.rows), list(candidate.things)
+    names = [entity.key_text(row) for row in rows]
     if rows and things and found is not None:
         yield _of_both(entity, rows.pop(0), things.pop(0), *found, strict)
     for row in rows:
         yield _of_source(entity, row, missing)
-    for thing in things:
-        yield _of_graph(entity, thing, doubled=candidate.doubled or bool(candidate.rows))
+    for thing in things:  # what has a row is called as its row is
+        key = names[-1] if names else _key_text(entity.shape, thing.key)
+        yield _of_graph(entity, thing, key, doubled or bool(names))
 
 
 def _of_source(entity: Entity, row: Record, missing: Set[Any]) -> Difference:
@@ -81,13 +104,14 @@ def _of_source(entity: Entity, row: Record, missing: Set[Any]) -> Difference:
     if entity.kind == "relationship" and not missing.isdisjoint(ends_of(entity, row)):
         cause = "end missing"
     sql, statement = queries(entity, row)
-    return Difference(entity.id, entity.key_text(row), "source", (), sql, statement, cause)
+    mark = str(row[entity.extract.fingerprint_at])
+    key = entity.key_text(row)
+    return Difference(entity.id, key, "source", (), sql, statement, cause, mark)
 
 
-def _of_graph(entity: Entity, thing: Marked, doubled: bool) -> Difference:
+def _of_graph(entity: Entity, thing: Marked, key: str, doubled: bool) -> Difference:
     cause: Cause = "doubled" if doubled else "extra"
-    text = _key_text(entity.shape, thing.key)
-    return Difference(entity.id, text, "graph", (), "", _look(entity.shape, thing.key), cause)
+    return Difference(entity.id, key, "graph", (), "", _look(entity.shape, thing.key), cause)
 
 
 def _of_both(
@@ -161,8 +185,7 @@ def _reckoned(entity: Entity, found: dict[str, Any]) -> int | None:
     shape = entity.shape
     if isinstance(shape, RelationshipShape):
         return found.get(FINGERPRINT)
-    pairs = [(found.get(name), kind) for name, kind in told_properties(shape)]
-    return fingerprint(pairs) if all(is_of(*pair) for pair in pairs) else None
+    return told_fingerprint(shape, found)
 
 
 def _is_other_form(source: Any, graph: Any) -> bool:
@@ -203,6 +226,17 @@ def _look(shape: NodeShape | RelationshipShape, key: Any) -> str:
     start, end, own = key
     middle = gql.relationship_with("r", shape.type, _literals(shape.key, own))
     return f"MATCH {_node('a', shape.start, start)}{middle}{_node('b', shape.end, end)} RETURN r"
+
+
+def is_free(target: Target, shape: NodeShape, key: Any) -> bool:
+    """Whether just one node has a key, and no relationship, whoever made it, hangs on it."""
+    node = _node("n", shape, key)
+    statements = (
+        f"MATCH {node} RETURN count(n) AS c",
+        f"MATCH {node}-[r]->() RETURN count(r) AS c",
+        f"MATCH ()-[r]->{node} RETURN count(r) AS c",
+    )
+    return [int(target.query(statement)[0]["c"]) for statement in statements] == [1, 0, 0]
 
 
 def _node(variable: str, shape: NodeShape, key: Sequence[Any]) -> str:

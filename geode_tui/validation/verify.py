@@ -14,7 +14,7 @@ from geode_tui.target.model import NodeShape, RelationshipShape, Target
 from geode_tui.target.patterns import node_pattern, relationship_pattern
 from geode_tui.validation.before import Since
 from geode_tui.validation.compare import lack_an_end
-from geode_tui.validation.digest import fingerprint, told_properties
+from geode_tui.validation.digest import told_fingerprint
 from geode_tui.validation.digests import DigestComparison, Digests, known_by_place
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Difference, Entry, Ledger
@@ -62,7 +62,7 @@ async def take_ledger(
             sampled, found = await _compare_sample(reader, target, entity, out, same_snapshot)
             entries.append(replace(entry, sampled=sampled, differing=len(found)))
             entries += await _further(reader, target, entity, entry)
-        differences += found[:SHOWN_DIFFERENCES]
+        differences += [replace(one, sampled=True) for one in found[:SHOWN_DIFFERENCES]]
     counted = {entry.id: entry for entry in entries if entry.kind in ("node", "relationship")}
     own = [counted[entity.id] for entity in entities]
     misplaced = await _misplaced(target, entities, own, others)
@@ -73,7 +73,34 @@ async def take_ledger(
         return ledger
     ours = runs if before else None
     compare = DigestComparison(plain, left_out, ours, same_snapshot, digests, progress)
-    return await compare.add_to(ledger, reader, entities)
+    compared = await compare.add_to(ledger, reader, entities)
+    return replace(compared, differences=_named_once(compared.differences))
+
+
+def _named_once(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The differences without those of the sample that the digests name in other words.
+
+    The sample calls a row by its key in the source, the digests what they have no row for by its
+    key in the graph: the query that shows it is the same. The digests' name stays, so that it is
+    the same whichever rows are sampled.
+    """
+    digested = {
+        (one.entity, one.target_gql) for one in differences if one.digested and one.where == "graph"
+    }
+    again = {
+        place
+        for one in differences
+        if one.sampled and not one.digested and (place := (one.entity, one.target_gql)) in digested
+    }
+    once, told = [], set()
+    for one in differences:
+        place = (one.entity, one.target_gql)
+        if place not in again:
+            once.append(one)
+        elif one.digested:
+            once.append(replace(one, sampled=one.sampled or place not in told))
+            told.add(place)
+    return tuple(once)
 
 
 async def take_counted_ledger(
@@ -405,9 +432,6 @@ def _content_there(target: Target, shape: NodeShape, marks: list[int]) -> set[in
     nodes = target.read_marked(shape, marks, SAME_CONTENT_NODES)
     if len(nodes) == SAME_CONTENT_NODES:
         return target.present_fingerprints(shape, marks)
-    told = told_properties(shape)
     return {
-        node[FINGERPRINT]
-        for node in nodes
-        if fingerprint((node.get(name), kind) for name, kind in told) == node[FINGERPRINT]
+        node[FINGERPRINT] for node in nodes if told_fingerprint(shape, node) == node[FINGERPRINT]
     }
