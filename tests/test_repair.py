@@ -19,14 +19,13 @@ from geode_tui.demo import EmbeddedPostgres
 from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.mapping.file import load
 from geode_tui.mapping.model import Mapping
-from geode_tui.migration import repairing, validating
+from geode_tui.migration import repairing, schema_graph, validating
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.repairing import RepairPlan, RepairRequest, repair_plan
 from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.migration.validating import ValidateRequest
 from geode_tui.target import open_target
-from geode_tui.validation.digests import Digests
 from geode_tui.validation.ledger import Ledger
 from tests.command_line import execute
 from tests.graph_dump import Dump, differences, dump
@@ -115,11 +114,7 @@ class Scene:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What differs is looked at again at once: nobody writes meanwhile."""
-
-    def digests(*arguments: Any, **named: Any) -> Digests:
-        return Digests(*arguments, **named | {"retries": (0.0,)})
-
-    monkeypatch.setattr(validating, "Digests", digests)
+    monkeypatch.setattr(validating, "RETRIES", (0.0,))
 
 
 @pytest.fixture(scope="module")
@@ -255,22 +250,19 @@ def test_a_repair_that_breaks_can_be_taken_back_or_done_anew(
     damaged = dump(scene.graph)
     of, ledger = scene.validate()
     plan = repair_plan(ledger.differences)
-    _break(monkeypatch, at)
-    with pytest.raises(GeodeTuiError, match="power cut"):
-        scene.repair(of, plan)
+    with monkeypatch.context() as patch:
+        _break(patch, at)
+        with pytest.raises(GeodeTuiError, match="power cut"):
+            scene.repair(of, plan)
     broken = of + 1
-    monkeypatch.undo()
-    monkeypatch.setattr(validating, "Digests", lambda *a, **k: Digests(*a, **k | _AT_ONCE))
     shutil.copytree(scene.folder, scene.folder.with_name("other"), dirs_exist_ok=True)
     roll_back(scene.journal, broken)
     assert dump(scene.graph) == damaged
     other = Scene(scene.dsn, scene.mapping, scene.folder.with_name("other"), scene.original)
     again, ledger = other.drive(ValidateRequest(scene.dsn, str(other.graph), scene.mapping))
-    other.repair(again, repair_plan(ledger.differences)) if ledger.differences else None
+    if ledger.differences:
+        other.repair(again, repair_plan(ledger.differences))
     assert dump(other.graph, without=MARKS) == good
-
-
-_AT_ONCE = {"retries": (0.0,)}
 
 
 def _break(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
@@ -288,7 +280,7 @@ def _break(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 
         return broken
 
-    monkeypatch.setattr(repairing, "put", after(repairing.put))
+    monkeypatch.setattr(repairing, "put", after(schema_graph.put))
     write = repairing._Repair._write_batch
     monkeypatch.setattr(repairing._Repair, "_write_batch", after(write))
 

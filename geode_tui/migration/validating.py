@@ -27,7 +27,7 @@ from geode_tui.source.postgres import SnapshotHolder
 from geode_tui.target import open_target, target_exists
 from geode_tui.target.model import Target
 from geode_tui.validation.checks import check_constraints, check_degrees, check_strangers
-from geode_tui.validation.digests import Digests
+from geode_tui.validation.digests import RETRIES, Digests
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Check, Ledger
 from geode_tui.validation.sides import RowReader
@@ -118,6 +118,7 @@ class ValidateEngine(Engine):
             digests = Digests(
                 lambda: snapshot_of(origin),
                 options["deep"],
+                RETRIES,
                 deep_relationships=options.get("check_references", False),
                 pending=self._pending,
             )
