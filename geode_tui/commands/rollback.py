@@ -68,10 +68,10 @@ def _tell_goal(journal: Journal, record: RunRecord, goal: Checkpoint) -> None:
     where = "before it began"
     if goal.name != BEGINNING:
         where = f"checkpoint {goal.name} of {moment(goal.at)}"
-    say(
-        f"run {record.number} on {record.place}, {record.state}: back to {where};"
-        f" of {rows:,} rows in the graph {kept:,} stay"
-    )
+    stays = f" of {rows:,} rows in the graph {kept:,} stay"
+    if record.kind == "repair":
+        stays = " what it wrote, replaced and removed is put back"
+    say(f"run {record.number} on {record.place}, {record.state}: back to {where};{stays}")
 
 
 def _show(ledger: RollbackLedger) -> None:

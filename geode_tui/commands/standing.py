@@ -183,7 +183,7 @@ def _state(
 ) -> tuple[str, str]:
     """An entity's state with its reason; one that waits always has one."""
     if entity.state == "done":
-        return "done", ""
+        return "done", entity.reason
     state, reason = entity.state, entity.reason
     if told is not None and sight.going:
         state, reason = told.state, told.reason

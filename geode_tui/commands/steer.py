@@ -16,7 +16,7 @@ from geode_tui.errors import EXIT_OK, GeodeTuiError, UsageError
 from geode_tui.migration.checkpoints import BEGINNING, Checkpoint
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.events import PHASES
-from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.journal import ANEW, Journal, RunRecord
 
 POLL_SECONDS = 0.2
 MOST_WORKERS = 26
@@ -92,14 +92,26 @@ def lift_pause(journal: Journal, record: RunRecord, json: bool) -> bool:
 def _running(journal: Journal, number: int | None, what: str) -> RunRecord:
     """The run to steer: the one of that number, else the only one that goes. Raises UsageError."""
     if number is None:
-        return _only_one(journal)
+        return _require_steered(_only_one(journal), what)
     record = journal.run(number)
+    _require_steered(record, what)
     if record.state != "running":
         next_step = f"go on with: geode-tui resume {number}" if record.resumable else ""
         raise UsageError(
             f"run {number} is {record.state}: only a run that goes can {what}",
             "",
             next_step or "list the runs with: geode-tui runs",
+        )
+    return record
+
+
+def _require_steered(record: RunRecord, what: str) -> RunRecord:
+    """Refuse a run that heeds no knob. Raises UsageError."""
+    if record.kind in ANEW:
+        raise UsageError(
+            f"run {record.number} is a {record.kind} run: it cannot {what}",
+            "",
+            "stop it where it runs, with Ctrl-C",
         )
     return record
 

@@ -45,7 +45,10 @@ class Acceptances:
     def accept(
         self, place: Place, run: int, things: Sequence[tuple[str, str]], reason: str
     ) -> None:
-        """Accept things, each a sign and what it is in words. Raises UsageError without a reason."""
+        """Accept things, each a sign and what it is in words.
+
+        Raises UsageError without a reason.
+        """
         reason = redact(reason.strip())
         if not reason:
             raise UsageError("what differs is accepted for a reason", "", "say why")

@@ -158,6 +158,14 @@ class Chunks:
                 (state, redact(reason), run, entity),
             )
 
+    def set_compared(self, run: int, compared: Sequence[tuple[str, int, str]]) -> None:
+        """Journal how many rows of each entity were compared, and what came out, in a word."""
+        with self._store.write() as db:
+            db.executemany(
+                "UPDATE entity SET state = 'done', rows = ?, reason = ? WHERE run = ? AND id = ?",
+                [(rows, state, run, entity) for entity, rows, state in compared],
+            )
+
     def set_before(self, run: int, counts: dict[str, int]) -> None:
         """Journal how much of each entity the graph held before the run."""
         with self._store.write() as db:

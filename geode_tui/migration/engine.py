@@ -90,9 +90,11 @@ class RunRequest:
 class Engine:
     """One run. Drive it with `run()`; look at it with `snapshot()` and `events()`."""
 
+    phases = PHASES
+
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._progress = Progress(PHASES)
+        self._progress = Progress(self.phases)
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._record: RunRecord | None = None

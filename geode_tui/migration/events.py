@@ -11,6 +11,8 @@ from typing import Literal
 
 Phase = Literal["assess", "prepare", "backfill", "verify"]
 PHASES: tuple[Phase, ...] = ("assess", "prepare", "backfill", "verify")
+VALIDATE_PHASES: tuple[Phase, ...] = ("assess", "verify")
+"""The phases of a run that only compares."""
 
 PhaseState = Literal["waiting", "running", "done", "failed", "stopped"]
 EntityState = Literal["waiting", "reading", "writing", "done", "failed", "stopped"]

@@ -29,7 +29,15 @@ from geode_tui.migration.checkpoints import Checkpoints
 from geode_tui.migration.chunks import Chunks
 from geode_tui.migration.control import Control
 from geode_tui.migration.dead_letters import DeadLetters
-from geode_tui.migration.events import PHASES, Event, Phase, PhaseProgress, PhaseState, RunState
+from geode_tui.migration.events import (
+    PHASES,
+    VALIDATE_PHASES,
+    Event,
+    Phase,
+    PhaseProgress,
+    PhaseState,
+    RunState,
+)
 from geode_tui.migration.live import Live
 from geode_tui.migration.locks import Locks
 from geode_tui.migration.store import Store
@@ -189,7 +197,7 @@ class Journal:
             self.audit.add(number, f"{new.kind} begun", None, what)
             db.executemany(
                 "INSERT INTO phase (run, name, state, reason) VALUES (?, ?, 'waiting', '')",
-                [(number, name) for name in PHASES],
+                [(number, n) for n in (VALIDATE_PHASES if new.kind == "validate" else PHASES)],
             )
         return self.run(number)
 

@@ -18,13 +18,14 @@ from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, OWN, RUN, STEP
 from geode_tui.migration.backfill import StopRequested
 from geode_tui.migration.engine import RunRequest
+from geode_tui.migration.events import PHASES
 from geode_tui.migration.journal import Journal, RunKind, RunRecord
 from geode_tui.migration.left_out import left_out_of
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.migration.pre_images import PreImages
-from geode_tui.migration.schema_graph import images, put
+from geode_tui.migration.schema_graph import count, images, put
 from geode_tui.migration.validating import ValidateEngine, new_run, snapshot_of
 from geode_tui.source.dsn import check_dsn
 from geode_tui.target import open_target
@@ -94,11 +95,11 @@ class RepairPlan:
             (len(self.replace), "different: replaced by what the source holds"),
             (len(self.remove), "only in the graph: removed"),
         )
-        lines = [f"{count:,} {words}" for count, words in counts if count]
+        lines = [f"{number:,} {words}" for number, words in counts if number]
         reasons: dict[str, int] = {}
         for _, reason in self.left:
             reasons[reason] = reasons.get(reason, 0) + 1
-        return lines + [f"{count:,} left alone: {reason}" for reason, count in reasons.items()]
+        return lines + [f"{number:,} left alone: {why}" for why, number in reasons.items()]
 
 
 def repair_plan(differences: Sequence[Difference]) -> RepairPlan:
@@ -123,6 +124,8 @@ def _reason_to_leave(one: Difference) -> str:
 
 class RepairEngine(ValidateEngine):
     """A run of kind `repair`. Drive it as any engine; it ends with a validation of its own."""
+
+    phases = PHASES
 
     async def start(self, request: RunRequest) -> Ledger:
         """Repair what was chosen. Raises RunStopped, GeodeTuiError."""
@@ -167,6 +170,8 @@ class RepairEngine(ValidateEngine):
                 stack.push_async_callback(asyncio.to_thread, target.close)
                 shapes = {entity.id: entity.shape for entity in entities}
                 self._journal.chunks.set_shapes(record.number, shapes)
+                before = await asyncio.to_thread(_counted, target, entities)
+                self._journal.chunks.set_before(record.number, before)
                 self._checkpoint("begin", "prepare")
             with self._phase("backfill"):
                 seen = await self._repair(record, origin, target, entities, set(chosen))
@@ -377,12 +382,17 @@ class _Repair:
 
     def told(self, chosen: set[Chosen]) -> Iterator[str]:
         """What became of all that was chosen, in words."""
-        for deed, count in self.done.items():
-            yield f"{count:,} {deed}"
+        for deed, things in self.done.items():
+            yield f"{things:,} {deed}"
         for entity, key, reason in self.left:
             yield f"{entity} {key}: left alone: {reason}"
         if gone := len(chosen - self.seen):
             yield f"{gone:,} left alone: {_RIGHT}"
+
+
+def _counted(target: Target, entities: Sequence[Entity]) -> dict[str, int]:
+    """How much of each entity there is before the repair: what a rollback must lead back to."""
+    return {entity.id: count(target, entity.shape) for entity in entities}
 
 
 def _order(thing: _Thing) -> int:

@@ -361,7 +361,7 @@ def _open(journal: Journal, record: RunRecord) -> Target | None:
 
 def _require_own(journal: Journal, record: RunRecord, target: Target) -> None:
     """Refuse a graph in which nothing of the run is: it is another one."""
-    if record.state == "rolling back":
+    if record.state == "rolling back" or record.kind == "repair":
         return
     shapes = journal.chunks.shapes(record.number)  # a fill of a schema change has none
     rows = sum(e.rows for e in journal.chunks.entities(record.number) if e.id in shapes)

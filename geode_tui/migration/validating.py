@@ -17,6 +17,7 @@ from geode_tui.errors import GeodeTuiError
 from geode_tui.migration import versions
 from geode_tui.migration.backfill import StopRequested
 from geode_tui.migration.engine import Engine, RunRequest
+from geode_tui.migration.events import VALIDATE_PHASES
 from geode_tui.migration.journal import NewRun, RunKind, RunRecord
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.origin import Origin
@@ -62,6 +63,8 @@ class ValidateRequest(RunRequest):
 
 class ValidateEngine(Engine):
     """A run of kind `validate`. Drive it as any engine; it cannot be resumed."""
+
+    phases = VALIDATE_PHASES
 
     async def start(self, request: RunRequest) -> Ledger:
         """Compare everything. Raises RunStopped, GeodeTuiError."""
@@ -143,12 +146,14 @@ class ValidateEngine(Engine):
         """Journal a ledger; what is accepted in its graph counts no more."""
         self._journal.set_ledger(record.number, ledger)
         self.ledger = ledger = self._journal.settled(record.number, ledger)
-        states = {entry.id: entry for entry in ledger.entries}
-        for digest in ledger.digests:
-            meter = self._progress.meter(digest.entity)
-            meter.rows = digest.rows
+        states = {entry.id: entry.state for entry in ledger.entries}
+        compared = [(one.entity, one.rows, states[one.entity]) for one in ledger.digests]
+        self._journal.chunks.set_compared(record.number, compared)
+        for entity, rows, state in compared:
+            meter = self._progress.meter(entity)
+            meter.rows = rows
             meter.finish(time.time())
-            meter.reason = states[digest.entity].state
+            meter.reason = state
         for entry in ledger.entries:
             if not entry.balanced:
                 self._tell("error", f"{entry.id}: {entry.verdict}", entry.id)

@@ -19,7 +19,7 @@ from geode_tui.widgets.virtual_table import Cell, Row, TableColumn
 
 _MARK = TableColumn("", 1)
 _NUMBER = TableColumn("run", 5, "right")
-_KIND = TableColumn("kind", 7)
+_KIND = TableColumn("kind", 8)
 _STATE = TableColumn("state", 14)
 _SOURCE = TableColumn("source", least=12)
 _TARGET = TableColumn("target", least=12)
