@@ -25,13 +25,14 @@ from geode_tui.migration.journal import Journal
 from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner
 from geode_tui.migration.workspace import Workspace
+from geode_tui.widgets.check_tree import CheckTree
 from geode_tui.widgets.property_grid import PropertyGrid
 from geode_tui.widgets.sql_editor import SqlEditor
 from geode_tui.widgets.suggestion_list import SuggestionList
 from tests.page_check import chromium, take_picture
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
-SIZE = (120, 36)
+SIZE, NARROW = (120, 36), (80, 24)
 ROWS = 60_000
 LEGACY_ROWS = 20_000
 REFUSED = "(amount / (payment_id - 7))::numeric(12,2)"
@@ -68,7 +69,9 @@ def main() -> int:
             os.environ["PGHOST"] = dict(parse_qsl(urlsplit(dsn).query))["host"]
             asyncio.run(_pictures("postgresql://postgres@/shop"))
             asyncio.run(_picture_of_suggestions("postgresql://postgres@/legacy"))
-            _picture_of_report("postgresql://postgres@/shop", folder)
+            both = _damaged_graph("postgresql://postgres@/shop", folder)
+            _picture_of_report(both, folder)
+            asyncio.run(_pictures_of_checks("postgresql://postgres@/shop"))
     print(f"wrote {', '.join(sorted(path.name for path in FOLDER.glob('*.*')))}")
     return 0
 
@@ -151,11 +154,8 @@ async def _picture_of_suggestions(dsn: str) -> None:
         await _picture(pilot, "suggestions")
 
 
-def _picture_of_report(dsn: str, folder: Path) -> None:
-    """The page of a validation, of a graph that was changed behind the program's back."""
-    if chromium() is None:
-        print("no Chromium: the picture of the report stays as it is", file=sys.stderr)
-        return
+def _damaged_graph(dsn: str, folder: Path) -> list[str]:
+    """A graph that was changed behind the program's back; how the command line names it."""
     both = ["--source", dsn, "--mapping", "report.yaml"]
     assert main_of_program(["map", "--source", dsn, "--output", "report.yaml"]) == EXIT_OK
     both += ["--target", "report.grafeo"]
@@ -164,10 +164,41 @@ def _picture_of_report(dsn: str, folder: Path) -> None:
     for statement in MEDDLING:
         database.execute(statement)
     database.close()
+    return both
+
+
+def _picture_of_report(both: list[str], folder: Path) -> None:
+    """The page of a validation."""
     page = folder / "report.html"
-    both += ["--deep", "--format", "html", "--output", page.name]
+    both = [*both, "--deep", "--check-references", "--format", "html", "--output", page.name]
     assert main_of_program(["validate", *both]) == EXIT_DIFFERS
+    if chromium() is None:
+        print("no Chromium: the picture of the report stays as it is", file=sys.stderr)
+        return
     take_picture(page, folder, FOLDER / "report-html.png", PAGE_SIZE)
+
+
+async def _pictures_of_checks(dsn: str) -> None:
+    """The same validation on the screen: the tree, and a row with what differs lit."""
+    workspace = Workspace(target_place="report.grafeo", mapping_path=Path("report.yaml"))
+    await workspace.connect(dsn)
+    for size, names in (
+        (SIZE, ("", "report-checks")),
+        (NARROW, ("report-tree-80", "report-row-80")),
+    ):
+        app = GeodeApp(workspace, mode="report")
+        async with app.run_test(size=size) as pilot:
+            app.animation_level = "none"
+            await pilot.pause(1.0)
+            tree = app.screen.query_one(CheckTree)
+            tree.focus()
+            for path in (("rows", "Order"), ("rows", "User", "edited in the graph")):
+                tree.go_to(path)
+            await pilot.press("down")
+            if names[0]:
+                await _picture(pilot, names[0])
+                await pilot.press("enter")
+            await _picture(pilot, names[1])
 
 
 async def _spoil(dsn: str) -> None:

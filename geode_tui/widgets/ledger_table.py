@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from geode_tui.validation.ledger import Entry
+from geode_tui.widgets.check_model import MARKS
 from geode_tui.widgets.entity_table import entity_title
 from geode_tui.widgets.figure_table import FigureTable
 from geode_tui.widgets.figures import rows
@@ -48,10 +49,9 @@ def _dead(entry: Entry) -> str:
 
 
 def verdict(entry: Entry) -> Content:
-    """`✓ balanced`, or what is wrong."""
-    if entry.balanced:
-        return Content.styled("✓ balanced", "$text-success")
-    return Content.styled(f"✗ {entry.verdict}", "$text-error")
+    """`✓ balanced`, or the mark of its state with what is wrong, accepted or repaired."""
+    mark, style = MARKS[entry.state]
+    return Content.styled(f"{mark} {entry.verdict}", style)
 
 
 class LedgerTable(FigureTable):
