@@ -283,14 +283,14 @@ async def test_a_row_is_accepted_with_a_reason_and_that_is_withdrawn(tmp_path: P
         await sit.press("down", "enter")
         await sit.sees("why is it accepted?", "all 2 rows missing of Customer")
         await sit.press("enter", *"agreed", "enter")
-        await sit.sees("~ 2 accepted", "~ accepted: agreed (")
+        await sit.sees("○ 2 accepted", "○ accepted: agreed (")
         assert [one.reason for one in accepted_of(number)] == ["agreed"] * 2
         await sit.press("a")
         await sit.sees("withdraw the acceptance of this row: 1", "accept the one row of Customer")
         await sit.press("enter")
         await sit.sees("withdraw the acceptance?")
         await sit.press("tab", "enter")
-        await sit.sees("~ 1 accepted", "✗ mismatched")
+        await sit.sees("○ 1 accepted", "✗ mismatched")
         assert len(accepted_of(number)) == 1
 
 
@@ -304,11 +304,11 @@ async def test_an_entry_and_a_check_are_accepted_as_they_are(tmp_path: Path) -> 
         await sit.press("a")
         await sit.sees("the entry Customer as it is: 1 missing")
         await sit.press(*"known", "enter")
-        await sit.sees("✗ 1 of 1 check failed", "~ 1 accepted")
+        await sit.sees("✗ 1 of 1 check failed", "○ 1 accepted")
         await sit.press("tab", "end", "enter", "down")
         await sit.sees("constraints Customer", "source 2", "graph 1 of 2 there", "UNIQUE (id)")
         await sit.press("a", *"ok", "enter")
-        await sit.sees("✓ balanced", "~ 2 accepted", "~ accepted: ok (")
+        await sit.sees("✓ balanced", "○ 2 accepted", "○ accepted: ok (")
 
 
 async def test_a_damaged_graph_is_validated_and_repaired_from_the_screen(

@@ -14,7 +14,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -49,6 +49,7 @@ from geode_tui.validation.ledger import Check, Difference, EntityDigest, Entry, 
 RUN_FORMAT = 2
 """Runs of format 1 wrote no steps on what they made and cut no chunks: they cannot go on."""
 
+_READ_ROWS = 1_000
 _WATCH = "watch it with: geode-tui status --follow"
 ROLLED_BACK = "rolled back"
 """What the audit trail calls the end of a rollback."""
@@ -455,8 +456,14 @@ class Journal:
         """Journal a run's ledger."""
         differing = sum(not entry.balanced for entry in ledger.entries)
         verdict = {"balanced": ledger.balanced, "entries": len(ledger.entries)}
-        with self.store.write():
-            self._run_update(number, ledger=json.dumps(asdict(ledger)))
+        rows = [(number, n, json.dumps(asdict(d))) for n, d in enumerate(ledger.differences)]
+        document = asdict(replace(ledger, differences=()))
+        with self.store.write() as db:
+            self._run_update(number, ledger=json.dumps(document))
+            db.execute("DELETE FROM difference WHERE run = ?", (number,))
+            db.executemany(
+                "INSERT INTO difference (run, position, difference) VALUES (?, ?, ?)", rows
+            )
             self.audit.add(number, "ledger", None, verdict | {"differing": differing})
 
     def ledger(self, number: int) -> Ledger | None:
@@ -464,7 +471,18 @@ class Journal:
         row = self.store.one("SELECT ledger FROM run WHERE number = ?", number)
         if row is None or row["ledger"] is None:
             return None
-        return self.settled(number, _ledger(json.loads(row["ledger"])))
+        ledger = _ledger(json.loads(row["ledger"]))
+        if not ledger.differences:  # in one document, as older journals have them
+            ledger = replace(ledger, differences=tuple(self._differences(number)))
+        return self.settled(number, ledger)
+
+    def _differences(self, number: int) -> Iterator[Difference]:
+        """One document each: a large one would hold the interpreter while it is read."""
+        sql = "SELECT difference FROM difference WHERE run = ? AND position >= ? ORDER BY position"
+        begin = 0
+        while rows := self.store.all(f"{sql} LIMIT {_READ_ROWS}", number, begin):
+            yield from (_difference(json.loads(row["difference"])) for row in rows)
+            begin += _READ_ROWS
 
     def settled(self, number: int, ledger: Ledger) -> Ledger:
         """A ledger of a run with what is accepted in its graph, or repaired since."""
@@ -472,11 +490,12 @@ class Journal:
         return settle(ledger, self.acceptances.settled(place, number))
 
 
+def _difference(document: dict[str, Any]) -> Difference:
+    return Difference(**{**document, "values": tuple(tuple(v) for v in document["values"])})
+
+
 def _ledger(document: dict[str, Any]) -> Ledger:
-    differences = tuple(
-        Difference(**{**d, "values": tuple(tuple(v) for v in d["values"])})
-        for d in document["differences"]
-    )
+    differences = tuple(map(_difference, document["differences"]))
     checks = tuple(
         Check(**{**c, **{n: tuple(tuple(p) for p in c[n]) for n in ("in_source", "in_graph")}})
         for c in document.get("checks", ())

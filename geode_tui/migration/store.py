@@ -76,6 +76,9 @@ CREATE INDEX IF NOT EXISTS pre_image_run ON pre_image (run, step);
 CREATE TABLE IF NOT EXISTS prepared (
   run INTEGER NOT NULL, position INTEGER NOT NULL, statement TEXT NOT NULL, step INTEGER NOT NULL,
   PRIMARY KEY (run, position));
+CREATE TABLE IF NOT EXISTS difference (
+  run INTEGER NOT NULL, position INTEGER NOT NULL, difference TEXT NOT NULL,
+  PRIMARY KEY (run, position));
 CREATE TABLE IF NOT EXISTS acceptance (
   id INTEGER PRIMARY KEY, target TEXT NOT NULL, graph TEXT NOT NULL, sign TEXT NOT NULL,
   subject TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL, who TEXT NOT NULL,

@@ -173,7 +173,7 @@ class ReportActions(GeodeScreen):
         reason = await self.app.push_screen_wait(dialog)
         if reason is not None:
             await asyncio.to_thread(accept, record, scope, reason)
-            self.say(f"~ {counted(scope.number, 'difference')} accepted")
+            self.say(f"○ {counted(scope.number, 'difference')} accepted")
             self.reload()
 
     async def _withdraw(self, record: RunRecord, scope: Scope) -> None:

@@ -16,8 +16,8 @@ compares source and graph now. **e** writes the report to a file, **h** opens th
 earlier run, **c** copies the command that does the same, **y** what has the focus.
 """
 _STATES = """
-Each line has a state: **✓** validated, **✗** mismatched, **…** suspended (it changed at every
-look), **~** accepted for a reason, **↻** repaired by a later run.
+Each line has a state: **✓** validated, **✗** mismatched, **≈** suspended (it changed at every
+look), **○** accepted for a reason, **↻** repaired by a later run.
 """
 
 

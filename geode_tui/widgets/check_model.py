@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from geode_tui.validation.ledger import Check, Difference, Entry, Ledger
-from geode_tui.validation.report import CHECKS, Facts, Group, Line, make_report
+from geode_tui.validation.ledger import Check, Difference, Entry, EntryState, Ledger
+from geode_tui.validation.report import CHECKS, STATES, Facts, Group, Line, make_report
 from geode_tui.widgets.entity_table import entity_title
 from geode_tui.widgets.figures import counted, rows
 
-State = Literal["mismatched", "suspended", "accepted", "repaired", "validated"]
+State = EntryState
 Level = Literal["kind", "entity", "cause", "check"]
 
-MARKS: dict[State, tuple[str, str]] = {
-    "mismatched": ("✗", "$text-error"),
-    "suspended": ("…", "$text-warning"),
-    "accepted": ("~", "$text-accent"),
-    "repaired": ("↻", "$text-primary"),
-    "validated": ("✓", "$text-success"),
+_COLOURS: dict[State, str] = {
+    "mismatched": "$text-error",
+    "suspended": "$text-warning",
+    "accepted": "$text-accent",
+    "repaired": "$text-primary",
+    "validated": "$text-success",
 }
+MARKS = {state: (STATES[state][0], colour) for state, colour in _COLOURS.items()}
 """The states with their marks and colours, the worst first."""
 _RANKS = {state: rank for rank, state in enumerate(MARKS)}
 _ROWS_MEANING = (
