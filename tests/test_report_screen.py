@@ -189,7 +189,7 @@ async def test_what_differs_is_counted_and_stands_first(tmp_path: Path) -> None:
     report_of(DIFFERS, tmp_path)
     async with sitting("report", tmp_path) as sit:
         await sit.sees(
-            "✗ 2 entries differ of 3 entries", "✗ 2 missing", "✗ 2 of 500 sampled differ"
+            "✗ 2 of 3 entries differ", "✗ 2 missing", "✗ 2 of 500 sampled differ"
         )
         table = sit.app.screen.query_one(LedgerTable)
         assert table.entry is not None
@@ -201,7 +201,7 @@ async def test_an_entry_leads_to_its_rows_with_both_sides_and_queries(tmp_path: 
     """Enter goes from the ledger to the causes, to a row, to its queries; y copies each."""
     report_of(DIFFERS, tmp_path)
     async with sitting("report", tmp_path, size=BROAD) as sit:
-        await sit.sees("✗ 2 entries differ", "source rows 1,000 = in graph 998 + dead 2")
+        await sit.sees("✗ 2 of 3 entries differ", "source rows 1,000 = in graph 998 + dead 2")
         await sit.sees("COUNT(*)", "MATCH (n:`Order`) RETURN count(n)", "2 of 500 sampled")
         await sit.press("enter")
         await sit.sees("▸ differs", "▸ only in the source")
@@ -245,7 +245,7 @@ async def test_the_filter_finds_rows_by_entity_key_cause_and_state(tmp_path: Pat
     """All words must be there, in the row or in the branches that it is in."""
     report_of(DIFFERS, tmp_path)
     async with sitting("report", tmp_path) as sit:
-        await sit.sees("✗ 2 entries differ")
+        await sit.sees("✗ 2 of 3 entries differ")
         await filter_by(sit, "order mismatched id=9")
         await sit.until(lambda: tree_lines(sit) == ["▾ rows, counted", "▾ Order", ANY, "id=9"])
         await sit.press("enter")
@@ -433,7 +433,7 @@ async def test_two_thousand_entities_with_fifty_thousand_rows_are_browsed(tmp_pa
     )
     report_of(Ledger(entries, rows, taken=1.7e9), tmp_path)
     async with sitting("report", tmp_path) as sit:
-        await sit.sees("✗ 2,000 entries differ", "50,000 rows differ")
+        await sit.sees("✗ 2,000 of 2,000 entries differ", "50,000 rows differ")
         await sit.press("tab", "end", "right", "down", "right", "end")
         tree = sit.app.screen.query_one(CheckTree)
         assert tree.place is not None
@@ -453,7 +453,7 @@ async def test_an_earlier_run_is_chosen_from_the_history(
     first = await migrate(dsn, tmp_path, "first.grafeo")
     journal_ledger(await migrate(dsn, tmp_path, "second.grafeo"), DIFFERS)
     async with sitting("report", tmp_path, dsn, size=NARROW) as sit:
-        await sit.sees("✗ 2 entries differ")
+        await sit.sees("✗ 2 of 3 entries differ")
         await sit.press("h")
         await sit.until(lambda: isinstance(sit.app.screen, ChoiceDialog))
         await sit.sees("✗ done, differs", "✓ done, balanced")

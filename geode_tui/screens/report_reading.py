@@ -60,7 +60,7 @@ def load_history() -> list[RunRecord]:
 
 
 def headline(report: Report) -> Content:
-    """`✓ balanced: …`, `✗ 2 entries differ`, or why there is no verdict yet."""
+    """`✓ balanced: …`, `✗ 2 of 3 entries differ`, or why there is no verdict yet."""
     record, ledger = report.record, report.ledger
     if record is None:
         return Content.assemble(
@@ -90,8 +90,7 @@ def _verdict(ledger: Ledger) -> Content:
     checks = counted(len(ledger.checks), "check")
     words = []
     if differing:
-        some = counted(differing, "entry differs", "entries differ")
-        words.append(f"{some} of {total}")
+        words.append(f"{differing:,} of {total} {'differs' if differing == 1 else 'differ'}")
     if failed:
         words.append(f"{failed:,} of {checks} failed")
     if words:
