@@ -149,7 +149,8 @@ def test_a_page_tells_what_the_journal_knows(journal: Journal) -> None:
         r"| plain | value | open | 4 |",
         r"| plain | value | skipped | 1 |",
         r"| plain | shut | .* UTC |",
-        r"| plain | node | 18 | 12 | 5 | 0 | 0 | 0 | 9 | 1 missing, 1 of 9 sampled differ |",
+        r"| plain | node | 18 | 12 | 5 | 0 | 0 | 0 | 9 | 0 | ✗ mismatched | 1 missing, "
+        r"1 of 9 sampled differ |",
         r"| dead letters allowed | 100 an entity |",
         r"| ledger | 1 of 1 differ |",
     ]

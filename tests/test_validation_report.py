@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import grafeo
@@ -23,12 +24,27 @@ from hypothesis import strategies as st
 from geode_tui.cli import main
 from geode_tui.commands.output import ledger_document, show_ledger
 from geode_tui.errors import EXIT_CONNECTION, EXIT_DIFFERS, EXIT_OK, EXIT_USAGE
-from geode_tui.validation.ledger import Cause, Difference, EntityDigest, Entry, EntryKind, Ledger
+from geode_tui.mapping.model import Mapping
+from geode_tui.migration.journal import Journal, NewRun
+from geode_tui.paths import journal_file
+from geode_tui.validation.acceptance import Settled, settle
+from geode_tui.validation.ledger import (
+    Cause,
+    Check,
+    Difference,
+    EntityDigest,
+    Entry,
+    EntryKind,
+    Ledger,
+)
 from geode_tui.validation.report import (
+    CHECKS,
     KINDS,
+    STATES,
     Chart,
     Facts,
     Report,
+    age,
     bound_in_words,
     first_of,
     make_report,
@@ -39,6 +55,7 @@ from geode_tui.validation.report_junit import as_junit
 from geode_tui.validation.report_markdown import as_markdown
 from tests.command_line import execute
 from tests.conftest import MakeDatabase
+from tests.documentation import documented_keys
 from tests.page_check import axe, check, chromium, look
 from tests.validation_reports import Page, markdown_tables, markdown_tokens, read_junit
 
@@ -106,30 +123,88 @@ def _hostile() -> Ledger:
 
 def _told_by_markdown(text: str) -> dict[str, list[str]]:
     sheet = next(rows for rows in markdown_tables(text) if rows[0][0] == "entry")
-    return {row[0]: [*row[2:9], row[10][2:]] for row in sheet[1:]}
+    return {row[0]: [*row[2:10], row[11][2:], row[12]] for row in sheet[1:]}
 
 
 def _told_by_html(text: str) -> dict[str, list[str]]:
     sheet = Page(text).table("Source rows")
-    rows = [row for row in sheet[1:] if len(row) == 10 and row[0] != "Sum"]
-    return {r[0]: [*("" if c == "–" else c for c in r[1:8]), r[9][2:]] for r in rows}
+    rows = [row for row in sheet[1:] if len(row) == 11 and row[0] != "Sum"]
+    return {r[0]: [*("" if c == "–" else c for c in r[1:9]), *_state(r[10])] for r in rows}
+
+
+def _state(cell: str) -> list[str]:
+    """`✗ Mismatched: 1 missing` as state and verdict."""
+    state, verdict = cell[2:].split(": ", 1)
+    return [state.lower(), verdict]
 
 
 def _told_by_json(ledger: Ledger) -> dict[str, list[str]]:
     told = {}
     for e in json.loads(json.dumps(ledger_document(ledger)))["entries"]:
         ends, rows = e["kind"] == "relationship", e["kind"] in ("node", "relationship")
-        missing = f"{e['missing']:,}".replace("-", "−")
+        missing, settled = (f"{e[name]:,}".replace("-", "−") for name in ("missing", "settled"))
         numbers = [f"{e['source_rows']:,}", f"{e['in_graph']:,}", f"{e['dead']:,}" if rows else ""]
-        numbers += [f"{e['orphans']:,}" if ends else "", missing]
+        numbers += [f"{e['orphans']:,}" if ends else "", settled if rows else "", missing]
         numbers += [f"{e['nulls']:,}" if ends else "", f"{e['filtered']:,}" if rows else ""]
-        told[e["id"]] = [*numbers, e["verdict"]]
+        told[e["id"]] = [*numbers, e["state"], e["verdict"]]
     return told
 
 
-def test_all_formats_have_the_same_numbers_for_every_entry() -> None:
+def _settled_ledger() -> Ledger:
+    """A ledger of which rows, an entry and a check were accepted, and a row repaired since."""
+    before = replace(
+        _ledger(),
+        entries=(
+            Entry("A", "node", "s.a", 100, 98, 1, sampled=100, differing=1, mismatched=3),
+            Entry("B", "node", "s.b", 50, 50, mismatched=1),
+            Entry("C", "node", "s.c", 70, 71, suspended=1, mismatched=1),
+            Entry("D", "node", "s.d", 30, 28),
+            Entry("E", "node", "s.e", 9, 9),
+            Entry("(A)-[OF]->(B)", "relationship", "s.a", 20, 18, 0, 1, 4, mismatched=1),
+        ),
+        digests=(EntityDigest("A", True, 64, 2, 99, 12),),
+        differences=(
+            _found("A", "id=1", "source", "missing", mark="17"),
+            _found("A", "id=2", "both", "stale"),
+            _found("A", "id=3", "both", "edited", sampled=True),
+            _found("B", "id=4", "both", "stale"),
+            _found("C", "id=5", "graph", "extra"),
+            _found("C", "id=6", "both", "stale", state="suspended"),
+            _found("(A)-[OF]->(B)", "id=7", "source", "missing", mark="18"),
+        ),
+        checks=(
+            Check(
+                "pair", "turnover", False, "10.00", "9.99", "they differ", "SELECT 1", "RETURN 2"
+            ),
+            Check("required", "A", False, "0 null", "2 null"),
+            Check("statistics", "A.price", True, "sum 7", "sum 7"),
+        ),
+    )
+    differences, entries = before.differences, before.entries
+    accepted: list[Any] = [
+        differences[0],
+        differences[1],
+        differences[4],
+        entries[3],
+        before.checks[0],
+    ]
+    reasons = {one.sign: f"{REASON} (ann)" for one in accepted}
+    repaired = {one.sign: "by run 12" for one in (differences[3], differences[6])}
+    return settle(before, Settled(reasons, repaired))
+
+
+REASON = "known, see <b>T-7</b> | [x](y)"
+
+
+def _found(entity: str, key: str, where: Any, cause: Cause, **more: Any) -> Difference:
+    values = (("name", "'a'", "'b'"),) if where == "both" else ()
+    return Difference(entity, key, where, values, "S", "G", cause, digested=True, **more)
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_all_formats_have_the_same_numbers_for_every_entry(settled: bool) -> None:
     """Markdown, HTML and JUnit say of each entry what the JSON document says."""
-    ledger = _ledger()
+    ledger = _settled_ledger() if settled else _ledger()
     report, told = _report(ledger), _told_by_json(ledger)
     assert _told_by_markdown(as_markdown(report)) == told
     assert _told_by_html(as_html(report)) == told
@@ -140,15 +215,19 @@ def test_all_formats_have_the_same_numbers_for_every_entry() -> None:
         numbers = set(re.findall(r"[\d,]+\d|\d", line.split(": ", 1)[1]))
         assert {f"{entry.source_rows:,}", f"{entry.in_graph:,}"} <= numbers
         assert not entry.nulls or f"{entry.nulls:,}" in numbers
-    failed = {case.name: case.message for case in junit.cases if case.failure is not None}
+        assert line.startswith(f"{entry.id}: {STATES[entry.state][0]} {entry.state}: ")
+    cases = [case for case in junit.cases if case.kind != "check"]
+    failed = {case.name: case.message for case in cases if case.failure is not None}
     assert failed == {e.id: e.verdict for e in ledger.entries if not e.balanced}
-    assert junit.counts == {"tests": 7, "failures": len(failed), "errors": 0}
-    assert [case.kind for case in junit.cases] == [entry.kind for entry in ledger.entries]
+    assert junit.counts["tests"] == len(ledger.entries) + len(ledger.checks)
+    assert [case.kind for case in cases] == [entry.kind for entry in ledger.entries]
 
 
-def test_all_formats_have_the_same_sums() -> None:
+@pytest.mark.parametrize("settled", [False, True])
+def test_all_formats_have_the_same_sums(settled: bool) -> None:
     """The sums of a kind are those of its entries; missing and too many do not cancel."""
-    report = _report(_ledger())
+    ledger = _settled_ledger() if settled else _ledger()
+    report = _report(ledger)
     sums = next(t for t in markdown_tables(as_markdown(report)) if t[0][0] == "kind")
     page = [row for row in Page(as_html(report)).table("Source rows") if row[0] == "Sum"]
     junit = read_junit(as_junit(report)).properties
@@ -156,12 +235,16 @@ def test_all_formats_have_the_same_sums() -> None:
     for row, own, total in zip(sums[1:], page, report.totals, strict=True):
         name = KINDS[total.kind].lower()
         told = dict(zip(header, row, strict=True))
-        for column in ("source rows", "in graph", "dead", "orphans", "missing", "too many"):
+        columns = ("source rows", "in graph", "dead", "orphans", "missing", "too many")
+        for column in (*columns, "mismatched", "suspended", "accepted", "repaired"):
             assert told[column].replace(",", "") == junit[f"{name}: {column}"], column
         assert own[1:3] == [told["source rows"], told["in graph"]]
-    assert junit["nodes: missing"] == "2"
-    assert junit["nodes: too many"] == "7"
-    assert page[0][5] == "2 and −7"
+    if settled:
+        assert (junit["nodes: accepted"], junit["nodes: repaired"]) == ("3", "1")
+        assert "3 accepted, 1 repaired since" in page[0][10]
+    else:
+        assert (junit["nodes: missing"], junit["nodes: too many"]) == ("2", "7")
+        assert page[0][6] == "2 and −7"
 
 
 def test_all_formats_tell_the_same_facts() -> None:
@@ -219,12 +302,12 @@ def test_what_is_cut_off_is_told_by_all_formats(capsys: pytest.CaptureFixture[st
 _COUNT = st.integers(0, 10**9)
 
 
-@given(st.sampled_from(list(KINDS)), _COUNT, _COUNT, _COUNT, _COUNT)
+@given(st.sampled_from(list(KINDS)), _COUNT, _COUNT, _COUNT, _COUNT, st.integers(-9_000, 9_000))
 def test_both_sides_of_an_equation_are_equal(
-    kind: EntryKind, rows: int, there: int, dead: int, orphans: int
+    kind: EntryKind, rows: int, there: int, dead: int, orphans: int, settled: int
 ) -> None:
-    """What is missing or too many is a term: the equation is true, whatever was found."""
-    entry = Entry("x", kind, "t", rows, there, dead, orphans)
+    """What is missing, too many, accepted or repaired is a term: it is true, whatever was found."""
+    entry = Entry("x", kind, "t", rows, there, dead, orphans, settled=settled)
     [line] = _report(Ledger((entry,))).lines
     left, right = str(line.equation).split(" = ")
     numbers = [int(n.replace(",", "")) for n in re.findall(r"[−]?[\d,]+", right)]
@@ -259,6 +342,257 @@ def test_the_sample_is_told_with_its_bound() -> None:
     wanted = "0 of 3,000 sampled: at most 0.1 % wrong with 95 % confidence"
     assert bound_in_words(3_000, 0) == wanted
     assert bound_in_words(0, 0) == "nothing was sampled"
+
+
+# -- states ---------------------------------------------------------------------------------------
+
+
+def test_the_states_are_those_of_the_ledger() -> None:
+    """Each entry has one; the JSON document counts them, and JUnit does."""
+    ledger = _settled_ledger()
+    told = {entry.id: entry.state for entry in ledger.entries}
+    assert told == {
+        "A": "mismatched",
+        "B": "repaired",
+        "C": "suspended",
+        "D": "accepted",
+        "E": "validated",
+        "(A)-[OF]->(B)": "repaired",
+    }
+    document = ledger_document(ledger, replace(FACTS, run=13))
+    assert document["states"] == _report(ledger).states
+    properties = read_junit(as_junit(_report(ledger))).properties
+    for state, count in document["states"].items():
+        assert properties[f"entries {state}"] == str(count)
+        assert count == list(told.values()).count(state)
+    assert (document["accepted"], document["repaired"]) == (3, 2)
+    assert (document["run"], document["deep"], document["mapping"]) == (13, True, "mapping.yaml")
+    assert document["source"] == FACTS.source
+    assert document["target"] == FACTS.target
+
+
+def test_what_is_accepted_is_apart_from_what_stands() -> None:
+    """Under its own heading, with the reason and by whom; what was repaired names the run."""
+    report = _report(_settled_ledger())
+    page, text = Page(as_html(report)), as_markdown(report)
+    sections = [name for level, name in page.headings if level == 2]
+    assert sections[1:4] == ["What differs", "Accepted", "Repaired"]
+    standing = {key for group in report.groups for key in _keys(group.differences)}
+    assert standing == {"id=3", "id=6"}
+    for chapters in (_chapters(text), _sections(page.text)):
+        for key in ("id=1", "id=2", "id=5"):
+            assert key in chapters["Accepted"]
+            assert key not in chapters["What differs"]
+        for key in ("id=4", "id=7"):
+            assert key in chapters["Repaired"]
+        assert "by run 12" in chapters["Repaired"]
+        assert "(ann)" in chapters["Accepted"]
+        assert "suspended, stale" in chapters["What differs"].lower()
+    accepted = page.table("Accepted as they are")
+    assert accepted[1:] == [
+        ["Entry", "D", "2 missing", f"{REASON} (ann)"],
+        ["Check", "Own queries turnover", "they differ", f"{REASON} (ann)"],
+    ]
+    whole = next(t for t in markdown_tables(text) if t[0][1:2] == ["accepted as it is"])
+    assert [row[1:] for row in whole[1:]] == [row[1:] for row in accepted[1:]]
+
+
+def _keys(differences: tuple[Difference, ...]) -> set[str]:
+    return {one.key for one in differences}
+
+
+def _chapters(text: str) -> dict[str, str]:
+    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = re.split(r"<h2 id=\"[^\"]*\">(.*?)</h2>", text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_what_is_accepted_makes_no_report_a_bad_one() -> None:
+    """Once nothing else stands, the report is valid, and says what was accepted."""
+    ledger = _settled_ledger()
+    fine = tuple(entry for entry in ledger.entries if entry.balanced)
+    report = _report(replace(ledger, entries=fine, checks=ledger.checks[::2]))
+    assert report.valid
+    assert report.verdict == (
+        "all 4 entries balance; 1 entry accepted, 1 check accepted, 3 rows accepted,"
+        " 2 rows repaired since"
+    )
+    assert read_junit(as_junit(report)).counts["failures"] == 0
+    header = next(
+        v for t, v in Page(as_html(report)).elements if v.get("class", "")[:7] == "verdict"
+    )
+    assert header["class"] == "verdict good"
+
+
+def test_what_is_accepted_is_skipped_in_continuous_integration() -> None:
+    """With the reason; what was repaired passes, and what stands besides is a failure."""
+    suite = read_junit(as_junit(_report(_settled_ledger())))
+    cases = {case.name: case for case in suite.cases}
+    skipped = {name: case.message for name, case in cases.items() if case.skipped is not None}
+    assert skipped == {
+        "D": f"2 missing, accepted as it is: {REASON} (ann)",
+        "pair turnover": f"accepted: they differ: {REASON} (ann)",
+    }
+    assert {name for name, case in cases.items() if case.failure is not None} == {
+        *("A", "C", "required A"),
+    }
+    assert "accepted, stale (1)" in (cases["A"].failure or "")
+    assert f"accepted: {REASON} (ann)" in (cases["A"].failure or "")
+    assert "by run 12" in suite.told
+
+
+def test_the_terminal_tells_what_is_accepted_and_how_old_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By mark and word, after what stands; the last line has the verdict."""
+    ledger = _settled_ledger()
+    show_ledger(ledger, replace(FACTS, made=ledger.taken + 90_000))
+    lines = capsys.readouterr().out.splitlines()
+    text = "\n".join(lines)
+    assert re.search(r"^A +100 +98 +1 +1 .*✗ mismatched: 1 of 100 sampled differ", text, re.M)
+    assert re.search(r"^C +70 +71 +0 +−1 .*≈ suspended: 1 suspended, 1 accepted", text, re.M)
+    assert re.search(r"^D .*○ accepted: 2 missing, accepted as it is$", text, re.M)
+    assert re.search(r"^E .*✓ balanced$", text, re.M)
+    assert "  C id=6: differs (stale), suspended: it changed at every look" in lines
+    assert f"  ○ accepted A id=2: stale: {REASON} (ann)" in lines
+    assert f"  ○ accepted D: 2 missing: {REASON} (ann)" in lines
+    assert "  ↻ repaired B id=4: stale: by run 12" in lines
+    assert any(x.endswith("under snapshot 0003-1B-1, 1 day, 1 hour ago") for x in lines)
+    assert "1 of 3 checks passed, 1 accepted" in lines
+    assert lines[-1].startswith("2 of 6 differ; 1 entry accepted, ")
+
+
+def test_all_formats_tell_how_old_a_journaled_validation_is() -> None:
+    """Its run, its snapshot, its time, and how long ago that was."""
+    ledger = _ledger()
+    report = make_report(ledger, replace(FACTS, run=12, made=ledger.taken + 7_300))
+    assert dict(report.stated())["age"] == "2 hours, 1 minute"
+    for make in FORMATS:
+        text = make(report)
+        for told in ("2 hours, 1 minute", "2026-11-05 14:03:10 UTC", "0003-1B-1"):
+            assert told in text
+    assert read_junit(as_junit(report)).properties["run"] == "12"
+    assert "age" not in dict(_report(ledger).stated())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (-5, "under a minute"),
+        (60, "1 minute"),
+        (3_600, "1 hour"),
+        (90_061, "1 day, 1 hour"),
+        (172_860, "2 days, 1 minute"),
+    ],
+)
+def test_an_age_is_told_in_two_units(seconds: float, told: str) -> None:
+    """Days and hours, or hours and minutes."""
+    assert age(seconds) == told
+
+
+def test_all_formats_tell_every_kind_of_check(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its title, its meaning and its result, in the same order everywhere."""
+    kinds: list[Any] = list(CHECKS)
+    checks = tuple(
+        Check(
+            kind, f"x {n}", n % 2 == 0, f"s{n}", f"g{n}", f"why {n}", reason="" if n % 3 else "ok"
+        )
+        for n, kind in enumerate(reversed(kinds))
+    )
+    ledger = Ledger(_ledger().entries[5:6], checks=checks, taken=1.0)
+    report = _report(ledger)
+    page, text, suite = Page(as_html(report)), as_markdown(report), read_junit(as_junit(report))
+    titles = [title for title, _ in CHECKS.values()]
+    assert [name for level, name in page.headings if level == 3] == titles
+    assert re.findall(r"^### (.*)$", _chapters(text)["Checks"], re.MULTILINE) == titles
+    cases = [case for case in suite.cases if case.kind == "check"]
+    assert [case.name.split()[0] for case in cases] == kinds
+    assert [check["kind"] for check in ledger_document(ledger)["checks"]] == kinds
+    for one, case in zip(reversed(checks), cases, strict=True):
+        title, meaning = CHECKS[one.kind]
+        [row] = page.table(meaning)[1:]
+        [_, other] = next(t for t in markdown_tables(text) if t[1][0] == one.name)
+        assert row[:3] == other[:3] == [one.name, one.source, one.graph]
+        assert row[3].lower() == other[3].lower()
+        state = ("failed" if not one.fine else "accepted") if not one.passed else "passed"
+        assert state in other[3]
+        assert (case.failure is not None, case.skipped is not None) == (
+            state == "failed",
+            state == "accepted",
+        )
+        outcome = f"{title}: {meaning}\n"
+        assert state == "passed" or (case.failure or case.skipped or "").startswith(outcome)
+    show_ledger(ledger)
+    told = capsys.readouterr().out
+    assert all((f"why {n}" in told) for n in range(7))
+
+
+# -- of the journal -------------------------------------------------------------------------------
+
+
+def _journaled() -> int:
+    """A validation whose ledger was accepted in part, and one row of it repaired by a later run."""
+    journal = Journal(journal_file())
+    names = ("postgresql://ann@db1/shop", "shop@db1", "shop.grafeo", "", ("public",), "")
+    new = NewRun(*names, Mapping(), 1, None, "validate", options={"mapping": "mapping.yaml"})
+    number, repair = journal.begin(new).number, journal.begin(replace(new, kind="repair")).number
+    rows = (
+        _found("A", "id=1", "source", "missing", mark="17"),
+        _found("A", "id=2", "both", "stale"),
+        _found("A", "id=3", "both", "edited"),
+    )
+    entry = Entry("A", "node", "s.a", 100, 99, sampled=100, mismatched=3)
+    check = Check("pair", "turnover", False, "10.00", "9.99", "they differ")
+    digests = (EntityDigest("A", False, 64, 2, 100, 12),)
+    journal.set_ledger(number, Ledger((entry,), rows, "0003-1B-1", 1.0, digests, (check,)))
+    journal.set_state(number, "differs", "")
+    place = journal.run(number).graph_identity
+    things = [(rows[0].sign, "A id=1"), (check.sign, "pair turnover")]
+    journal.acceptances.accept(place, number, things, REASON)
+    journal.acceptances.repaired(repair, number, [rows[1].sign])
+    journal.close()
+    return number
+
+
+def test_a_run_is_shown_with_the_ledger_of_its_validation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As text, JSON and a page: states, reasons, who, which run, and how old it is."""
+    number = _journaled()
+    assert main(["runs", "show", str(number)]) == EXIT_OK
+    text = capsys.readouterr().out
+    assert "✗ mismatched: 1 mismatched, 1 accepted, 1 repaired since" in text
+    assert f"○ accepted A id=1: missing: {REASON} (" in text
+    assert "↻ repaired A id=2: stale: by run 2" in text
+    assert re.search(r"under snapshot 0003-1B-1, [\d,]+ days.* ago", text)
+    assert main(["runs", "show", str(number), "--json"]) == EXIT_OK
+    ledger = json.loads(capsys.readouterr().out)["ledger"]
+    states = {one["key"]: one["state"] for one in ledger["differences"]}
+    assert states == {"id=1": "accepted", "id=2": "repaired", "id=3": "mismatched"}
+    assert (ledger["run"], ledger["source"], ledger["mapping"]) == (1, "shop@db1", "mapping.yaml")
+    assert ledger["checks"][0]["state"] == "accepted"
+    assert REASON in ledger["checks"][0]["reason"]
+    assert set(ledger) == documented_keys("ledger")
+    for part, name in (("entries", "entry"), ("differences", "difference"), ("digests", "digest")):
+        assert set(ledger[part][0]) == documented_keys(name)
+    assert set(ledger["checks"][0]) == documented_keys("validation check")
+    assert main(["runs", "show", str(number), "--format", "md"]) == EXIT_OK
+    page = capsys.readouterr().out
+    rows = [row for rows in markdown_tables(page) for row in rows]
+    told = {row[1]: (row[2], row[6]) for row in rows if len(row) == 7 and row[0] == "A"}
+    assert told["id=2"] == ("repaired", "by run 2")
+    assert told["id=1"][0] == "accepted"
+    assert told["id=1"][1].startswith(REASON)
+    assert told["id=3"] == ("mismatched", "")
+    assert ["check", "Own queries turnover"] in [row[:2] for row in rows]
+    criteria = {row[0]: row[1:] for row in rows if len(row) == 3}
+    same = criteria["all rows have the same digest on both sides"]
+    assert same == ["not held", "A: 1 keys differ"]
+    assert criteria["every check passed, or is accepted"] == ["held", "1 accepted"]
 
 
 # -- names and values -----------------------------------------------------------------------------
@@ -498,7 +832,7 @@ def test_validate_writes_every_format(
     assert _told_by_markdown(found["md"]) == sheet
     for name, entry in entries.items():
         assert sheet[name][:2] == [f"{entry['source_rows']:,}", f"{entry['in_graph']:,}"]
-    assert sheet["(Purchase)-[HAS_CUSTOMER]->(Customer)"][5] == "2"
+    assert sheet["(Purchase)-[HAS_CUSTOMER]->(Customer)"][6] == "2"
     suite = read_junit(found["junit"])
     checks = json.loads(found["json"])["checks"]
     assert suite.counts == {"tests": len(entries) + len(checks), "failures": 0, "errors": 0}
@@ -590,7 +924,7 @@ def test_the_page_passes_an_accessibility_check(tmp_path: Path, colours: str) ->
     """axe finds nothing wrong, in either colours; of a page that is spoiled it tells."""
     options = ["--blink-settings=preferredColorScheme=0"] if colours == "dark" else []
     file = tmp_path / "report.html"
-    for ledger in (_ledger(), _hostile(), Ledger(())):
+    for ledger in (_ledger(), _settled_ledger(), _hostile(), Ledger(())):
         file.write_text(as_html(make_report(ledger, FACTS, _CHARTS)), encoding="utf-8")
         found = check(file, tmp_path, *options)
         assert found["violations"] == []

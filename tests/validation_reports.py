@@ -98,12 +98,13 @@ def markdown_tokens(text: str) -> list[Token]:
 
 @dataclass(frozen=True)
 class Case:
-    """A test case of a JUnit document: `failure` is None where it passed."""
+    """A test case of a JUnit document: `failure` and `skipped` are None where it passed."""
 
     name: str
     kind: str
     failure: str | None
     message: str
+    skipped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,12 @@ def read_junit(text: str) -> Suite:
     assert set(suite.keys()) >= required | {"time"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
     assert all(set(case.keys()) == {"name", "classname", "time"} for case in suite.iter("testcase"))
-    assert all(set(one.keys()) == {"type", "message"} for one in suite.iter("failure"))
+    for outcome in ("failure", "skipped"):
+        found = list(suite.iter(outcome))
+        assert all(set(one.keys()) == {"type", "message"} for one in found)
+        name = "failures" if outcome == "failure" else outcome
+        assert suite.attrib[name] == str(len(found))
+    assert all(len(case) <= 1 for case in suite.iter("testcase"))
     return Suite(
         {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors")},
         {one.attrib["name"]: one.attrib["value"] for one in suite.iter("property")},
@@ -138,6 +144,12 @@ def read_junit(text: str) -> Suite:
 
 
 def _case(case: ElementTree.Element) -> Case:
-    failure = case.find("failure")
-    found = (None, "") if failure is None else (failure.text or "", failure.attrib["message"])
-    return Case(case.attrib["name"], case.attrib["classname"], *found)
+    failure, skipped = case.find("failure"), case.find("skipped")
+    outcome = skipped if failure is None else failure
+    return Case(
+        case.attrib["name"],
+        case.attrib["classname"],
+        None if failure is None else failure.text or "",
+        "" if outcome is None else outcome.attrib["message"],
+        None if skipped is None else skipped.text or "",
+    )

@@ -123,8 +123,9 @@ def _repair(
         )
     )
     ledger = ledger_of(runner)
-    facts = Facts(record.source, record.place, str(record.options.get("mapping", "")))
-    print_report(ledger, facts, "json" if arguments.json else "table", runner.run_number)
+    mapping = str(record.options.get("mapping", ""))
+    facts = Facts(record.source, record.place, mapping, runner.run_number)
+    print_report(ledger, facts, "json" if arguments.json else "table")
     return EXIT_OK if ledger.valid else EXIT_DIFFERS
 
 

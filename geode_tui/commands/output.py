@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -17,8 +16,20 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 
 from geode_tui.errors import UsageError
-from geode_tui.validation.ledger import Check, Difference, Entry, Ledger, most_wrong
-from geode_tui.validation.report import bound_in_words
+from geode_tui.validation.ledger import Check, Difference, Entry, Ledger
+from geode_tui.validation.ledger_document import ledger_document as ledger_document
+from geode_tui.validation.report import (
+    STATES,
+    Facts,
+    Group,
+    Report,
+    age,
+    bound_in_words,
+    checks_by_kind,
+    make_report,
+    result_of,
+    signed,
+)
 
 
 def say(text: str) -> None:
@@ -107,52 +118,101 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "
 _SHOWN = 20
 
 
-def show_ledger(ledger: Ledger) -> None:
-    """The balance sheet as text, to stdout."""
-    filtered = any(entry.filtered for entry in ledger.entries)
+_NO_FACTS = Facts("", "", "")
+
+
+def show_ledger(ledger: Ledger, facts: Facts = _NO_FACTS) -> None:
+    """The balance sheet as text, to stdout: what stands, then what is accepted or repaired."""
+    report = make_report(ledger, facts)
     header = ["entity", "source rows", "in graph", "dead", "orphans", "nulls", "sampled", "verdict"]
     rows = [list(_entry_cells(entry)) for entry in ledger.entries]
-    if filtered:
-        header.insert(6, "filtered")
-        for row, entry in zip(rows, ledger.entries, strict=True):
-            row.insert(6, f"{entry.filtered:,}")
-    for line in aligned(header, rows, "_>>>>>>>_" if filtered else "_>>>>>>_"):
+    if any(entry.filtered for entry in ledger.entries):
+        _insert(header, rows, 6, "filtered", [f"{entry.filtered:,}" for entry in ledger.entries])
+    if any(entry.settled for entry in ledger.entries):
+        _insert(header, rows, 5, "settled", [signed(entry.settled) for entry in ledger.entries])
+    for line in aligned(header, rows, f"_{'>' * (len(header) - 2)}_"):
         show(line)
-    for difference in ledger.differences[:_SHOWN]:
-        _show_difference(difference)
-    if more := ledger.differences[_SHOWN:]:
-        show(f"  and {len(more):,} more (--json names them)")
+    _show_standing([one for one in ledger.differences if one.state in ("mismatched", "suspended")])
     for digest in ledger.digests:
         if digest.cut_off:
             parts = f"{digest.differing:,} of {digest.parts:,} parts differ"
             show(f"  {digest.entity}: more differs than was told one by one: {parts}")
     _show_checks(ledger.checks)
+    _show_settled(report)
     if ledger.digests:
         show(_digest_text(ledger))
-    wrong = sum(not entry.balanced for entry in ledger.entries)
-    total = len(ledger.entries)
-    show(f"the ledger balances: {total} entries" if not wrong else f"{wrong} of {total} differ")
+    show(_freshness(ledger, facts))
+    settled = f"; {report.settled_told}" if report.settled_told else ""
+    wrong, total = report.unbalanced, len(ledger.entries)
+    told = f"{wrong} of {total} differ" if wrong else f"the ledger balances: {total} entries"
+    show(f"{told}{settled}")
+
+
+def _insert(
+    header: list[str], rows: list[list[str]], place: int, name: str, cells: Sequence[str]
+) -> None:
+    """Put one more column into a table."""
+    header.insert(place, name)
+    for row, cell in zip(rows, cells, strict=True):
+        row.insert(place, cell)
+
+
+def _freshness(ledger: Ledger, facts: Facts) -> str:
+    """When it was taken, under which snapshot, and how old it is where it is read later."""
+    fence = f" under snapshot {ledger.fence}" if ledger.fence else ""
+    old = f", {age(facts.made - ledger.taken)} ago" if facts.made is not None else ""
+    return f"taken {moment(ledger.taken)}{fence}{old}"
+
+
+def _show_standing(differences: Sequence[Difference]) -> None:
+    for difference in differences[:_SHOWN]:
+        _show_difference(difference)
+    if more := differences[_SHOWN:]:
+        show(f"  and {len(more):,} more (--json names them)")
+
+
+def _show_settled(report: Report) -> None:
+    """What is accepted, each with the reason and by whom; what was repaired, by which run."""
+    for one in report.accepted[:_SHOWN]:
+        show(f"  {STATES['accepted'][0]} accepted {one.name}: {one.found}: {one.reason}")
+    if more := report.accepted[_SHOWN:]:
+        show(f"  and {len(more):,} entries and checks more are accepted (--json names them)")
+    left = _SHOWN
+    for group in report.settled:
+        _show_group(group, left)
+        left = max(0, left - group.count)
+
+
+def _show_group(group: Group, most: int) -> None:
+    keys = [one.key for one in group.differences[:most]]
+    more = f" and {group.count - len(keys):,} more" if group.count > len(keys) else ""
+    mark = f"{STATES[group.state][0]} {group.state}"
+    show(f"  {mark} {group.entity} {'; '.join(keys)}{more}: {group.title}: {group.reason}")
 
 
 def _show_difference(found: Difference) -> None:
     """One row that differs: where and why, its values side by side, the query for a look."""
     told = {"both": "differs", "source": "only in the source", "graph": "only in the graph"}
     cause = f" ({found.cause})" if found.cause not in ("", "missing", "extra") else ""
-    show(f"  {found.entity} {found.key}: {told[found.where]}{cause}")
+    state = ", suspended: it changed at every look" if found.state == "suspended" else ""
+    show(f"  {found.entity} {found.key}: {told[found.where]}{cause}{state}")
     for name, source, graph in found.values:
         show(f"    {name}: source {source} · graph {graph}")
 
 
 def _show_checks(checks: Sequence[Check]) -> None:
     """What is wrong or worth a look, and how many checks passed."""
-    for check in checks:
-        if not check.passed or check.why:
-            name = f"{check.kind} {check.name}".rstrip()
-            show(f"  {name}: source {check.source} · graph {check.graph}")
-            if check.why:
-                show(f"    {check.why}")
+    for title, _, own in checks_by_kind(checks):
+        for check in own:
+            if not check.fine or (check.passed and check.why):
+                name = f"{title.lower()} {check.name}".rstrip()
+                mark, result = result_of(check)
+                show(f"  {mark} {name}: source {check.source} · graph {check.graph}")
+                show(f"    {result}")
     if checks:
-        show(f"{sum(check.passed for check in checks)} of {len(checks)} checks passed")
+        accepted = sum(check.fine and not check.passed for check in checks)
+        more = f", {accepted} accepted" if accepted else ""
+        show(f"{sum(check.passed for check in checks)} of {len(checks)} checks passed{more}")
 
 
 def _digest_text(ledger: Ledger) -> str:
@@ -161,30 +221,6 @@ def _digest_text(ledger: Ledger) -> str:
     how = "made anew of all values in the graph" if ledger.digests[0].deep else "as written"
     sampled, differing = ledger.sampled
     return f"{rows:,} rows compared by digests, {how}; {bound_in_words(sampled, differing)}"
-
-
-def ledger_document(ledger: Ledger) -> dict[str, Any]:
-    """The ledger as a JSON document (docs/cli.md)."""
-    sampled, differing = ledger.sampled
-    return {
-        "balanced": ledger.balanced,
-        "valid": ledger.valid,
-        "fence": ledger.fence,
-        "taken": ledger.taken,
-        "entries": [
-            asdict(entry)
-            | {"missing": entry.missing, "balanced": entry.balanced, "verdict": entry.verdict}
-            for entry in ledger.entries
-        ],
-        "differences": [asdict(difference) for difference in ledger.differences],
-        "digests": [asdict(digest) for digest in ledger.digests],
-        "checks": [asdict(check) for check in ledger.checks],
-        "sampled": {
-            "rows": sampled,
-            "differing": differing,
-            "at_most_wrong": most_wrong(sampled, differing),
-        },
-    }
 
 
 def duration(seconds: float | None) -> str:
@@ -204,7 +240,8 @@ def moment(seconds: float | None) -> str:
 
 
 def _entry_cells(entry: Entry) -> tuple[str, ...]:
-    mark = "✓" if entry.balanced else "✗"
+    mark = STATES[entry.state][0]
+    state = "" if entry.state == "validated" else f"{entry.state}: "
     return (
         entry.id,
         f"{entry.source_rows:,}",
@@ -213,7 +250,7 @@ def _entry_cells(entry: Entry) -> tuple[str, ...]:
         f"{entry.orphans:,}" if entry.kind == "relationship" else "",
         f"{entry.nulls:,}" if entry.kind == "relationship" else "",
         f"{entry.sampled:,}",
-        f"{mark} {entry.verdict}",
+        f"{mark} {state}{entry.verdict}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +35,13 @@ from geode_tui.migration.compare_runs import (
 )
 from geode_tui.migration.dead_letters import letter_document
 from geode_tui.migration.journal import Journal, RunRecord
-from geode_tui.migration.run_document import as_json, as_markdown, run_document, verdict_json
+from geode_tui.migration.run_document import (
+    as_json,
+    as_markdown,
+    facts_of,
+    run_document,
+    verdict_json,
+)
 from geode_tui.migration.run_figures import figures_of
 
 
@@ -138,7 +145,7 @@ def whole_document(journal: Journal, number: int) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in journal.findings(number)],
         "events": [asdict(event) for event in journal.events(number)],
         "dead_letters": [letter_document(letter) for letter in journal.dead_letters.of(number)],
-        "ledger": ledger_document(ledger) if ledger else None,
+        "ledger": ledger_document(ledger, facts_of(record, time.time())) if ledger else None,
         "fence": record.fence,
         "mapping_hash": record.mapping_hash,
         **as_json(run_document(journal, number)),
@@ -159,7 +166,7 @@ def _show_text(journal: Journal, number: int) -> None:
         show(f"and {more:,} more: geode-tui deadletters list {number}")
     ledger = journal.ledger(number)
     if ledger is not None:
-        show_ledger(ledger)
+        show_ledger(ledger, facts_of(journal.run(number), time.time()))
 
 
 # -- the audit trail ------------------------------------------------------------------------------

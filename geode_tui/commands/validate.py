@@ -47,7 +47,7 @@ def _validated(arguments: argparse.Namespace, form: str) -> int:
     request = _request(arguments)
     runner = Runner(request)
     ledger = ledger_of(runner)
-    print_report(ledger, _facts(request), form, runner.run_number)
+    print_report(ledger, _facts(request, runner.run_number), form)
     return EXIT_OK if ledger.valid else EXIT_DIFFERS
 
 
@@ -86,25 +86,25 @@ def _request(arguments: argparse.Namespace) -> ValidateRequest:
         deep=arguments.deep,
         check_constraints=arguments.check_constraints,
         check_references=arguments.check_references,
+        statistics=arguments.statistics,
         name=arguments.mapping,
     )
 
 
-def _facts(request: ValidateRequest) -> Facts:
+def _facts(request: ValidateRequest, run: int | None) -> Facts:
     near = request.target.removeprefix(f"{Path.cwd()}{os.sep}")
     named = f"{near}, graph {request.graph}" if request.graph else near
-    return Facts(short_name(check_dsn(request.source)), named, request.name)
+    return Facts(short_name(check_dsn(request.source)), named, request.name, run)
 
 
-def print_report(ledger: Ledger, facts: Facts, form: str, run: int | None) -> None:
+def print_report(ledger: Ledger, facts: Facts, form: str) -> None:
     """Print a ledger; the exit code tells its verdict, also where nobody reads on."""
     try:
         if form == "json":
-            show_json({"run": run, **ledger_document(ledger)})
+            show_json(ledger_document(ledger, facts))
         elif form == "table":
-            if run is not None:
-                show(f"run {run}")
-            show_ledger(ledger)
+            show(f"run {facts.run}")
+            show_ledger(ledger, facts)
         else:
             show_document(_DOCUMENTS[form](make_report(ledger, facts)))
     except BrokenPipeError:

@@ -23,6 +23,8 @@ from geode_tui.mapping.model import (
     Property,
     RelationshipRule,
 )
+from geode_tui.mapping.pairs import check_gql, check_sql
+from geode_tui.mapping.statistics import EVERY, statistic
 from geode_tui.mapping.types import possible_types
 
 
@@ -69,6 +71,8 @@ def find_problems(mapping: Mapping, catalog: Catalog) -> Iterator[Problem]:
         taken.add(relationship.id)
         yield from _relationship_problems(relationship, place, mapping, catalog)
     yield from _wave_problems(mapping)
+    yield from _statistic_problems(mapping)
+    yield from _pair_problems(mapping)
 
 
 def _wave_problems(mapping: Mapping) -> Iterator[Problem]:
@@ -91,6 +95,45 @@ def _wave_problems(mapping: Mapping) -> Iterator[Problem]:
                 what = f"{rule} is in wave {waves[rule]} already"
                 yield Problem(inner, what, "name it in one wave")
             waves.setdefault(rule, wave.name)
+
+
+def _statistic_problems(mapping: Mapping) -> Iterator[Problem]:
+    """A statistic names a rule, and a property that it moves."""
+    rules = {rule.id: rule for rule in mapping.rules}
+    for number, name in enumerate(mapping.statistics):
+        place: Place = ("statistics", number)
+        rule_id, wanted = statistic(name)
+        rule = rules.get(rule_id)
+        if name in mapping.statistics[:number]:
+            yield Problem(place, f"{name} stands twice", "remove one of them")
+        elif not wanted:
+            hint = 'write Label.property, Label.*, or "*" for all'
+            yield Problem(place, f"{name!r} names no property", hint)
+        elif rule_id == EVERY:
+            continue
+        elif rule is None:
+            yield Problem(place, f"no rule {rule_id}", nearest(rule_id, rules))
+        elif wanted != EVERY and wanted not in (item.name for item in rule.included_properties):
+            hint = nearest(wanted, (item.name for item in rule.included_properties))
+            yield Problem(place, f"{rule_id} moves no property {wanted}", hint)
+
+
+def _pair_problems(mapping: Mapping) -> Iterator[Problem]:
+    """A check has a name of its own, SQL that only reads, and GQL that does."""
+    names: set[str] = set()
+    for number, pair in enumerate(mapping.checks):
+        place: Place = ("checks", number)
+        if not pair.name.strip():
+            yield Problem((*place, "name"), "the check has no name", "name it")
+        elif pair.name in names:
+            yield Problem((*place, "name"), f"check {pair.name} stands twice", "rename one of them")
+        names.add(pair.name)
+        for field, text, checked in (("sql", pair.sql, check_sql), ("gql", pair.gql, check_gql)):
+            try:
+                checked(text)
+            except MappingError as error:
+                why = f": {error.why}" if error.why else ""
+                yield Problem((*place, field), f"{error.what}{why}", error.next_step)
 
 
 def _shared_label_problems(rule: NodeRule, place: Place, first: NodeRule) -> Iterator[Problem]:

@@ -13,7 +13,10 @@ Way = Literal["come", "go", "rename", "change"]
 
 _NODE_FIELDS = ("label", "name", "key", "where", "keep_first", "labels", "labels_by", "joins")
 _RELATIONSHIP_FIELDS = ("type", "start", "end", "key", "where")
-_MAPPING_FIELDS = ("database", "version", "queries", "waivers", "ignored", "waves")
+_MAPPING_FIELDS = (
+    *("database", "version", "queries", "waivers", "ignored", "waves"),
+    *("statistics", "checks"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +327,8 @@ _KINDS = {
     "waivers": "waiver",
     "ignored": "ignored suggestion",
     "waves": "wave",
+    "statistics": "statistic",
+    "checks": "check",
 }
 
 
@@ -350,6 +355,9 @@ def _shown(value: Any) -> str:
         return "; ".join(_shown(part) for part in value)
     if isinstance(value, Endpoint):
         return f"{value.node} ({', '.join(value.columns)})"
+    if hasattr(value, "gql"):
+        tolerance = f", tolerance {value.tolerance}" if value.tolerance else ""
+        return f"{value.sql} = {value.gql}{tolerance}"
     for name in ("sql", "reason"):
         if hasattr(value, name):
             return str(getattr(value, name))

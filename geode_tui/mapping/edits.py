@@ -10,6 +10,7 @@ from geode_tui.catalog import Catalog, TableName
 from geode_tui.errors import MappingError
 from geode_tui.mapping.model import Mapping, NodeRule, Property, RelationshipRule, Rule
 from geode_tui.mapping.names import is_graph_name, unused
+from geode_tui.mapping.statistics import rename_statistic
 from geode_tui.mapping.waves import keep_waves
 
 
@@ -100,6 +101,7 @@ def rename_property(mapping: Mapping, rule: Rule, name: str, new: str) -> Mappin
         raise MappingError(f"property {new} exists already", "", "choose another name")
     key = tuple(new if part == name else part for part in rule.key)
     properties = _each(rule, name, lambda item: replace(item, name=new))
+    mapping = rename_statistic(mapping, rule.id, name, new)
     return replace_rule(mapping, rule, replace(rule, key=key, properties=properties))
 
 

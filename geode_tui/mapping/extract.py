@@ -189,6 +189,16 @@ class Extract:
         ends = f"SELECT COUNT(*) AS c FROM {self._carried_text} GROUP BY {keys}"
         return f"SELECT d.c, COUNT(*) FROM ({ends}) AS d GROUP BY 1"
 
+    def aggregates_sql(self, aggregates: Sequence[tuple[str, str]]) -> str:
+        """One row about the rows that can be carried: how many, and what each aggregate gives.
+
+        An aggregate is a property's name and its SQL, in which `{v}` stands for the value.
+        """
+        first = len(self.start_key) + len(self.end_key)
+        places = {name: f"s.v{first + n}" for n, name in enumerate(self.properties)}
+        told = [sql.replace("{v}", places[name]) for name, sql in aggregates]
+        return f"SELECT {', '.join(['COUNT(*)', *told])} FROM {self._carried_text}"
+
     def in_parts_sql(self, parts: int, labelled: bool) -> str:
         """The rows in some parts (`$1`, numbers) with their digest as one more column."""
         row = f"SELECT s.*, {self._mark(labelled).sql('postgres')} AS m FROM {self._carried_text}"

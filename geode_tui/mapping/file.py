@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from geode_tui.mapping.model import (
     LabelBy,
     Mapping,
     NodeRule,
+    Pair,
     Property,
     Query,
     RelationshipRule,
@@ -39,7 +41,7 @@ Place = tuple[str | int, ...]
 
 _KNOWN_VERSIONS = (1, FORMAT_VERSION)  # 1 named the label, not the rule, at a relationship's ends
 _TOP_FIELDS = {"version", "database", "queries", "nodes", "relationships", "waves"}
-_TOP_FIELDS |= {"waivers", "ignored"}
+_TOP_FIELDS |= {"waivers", "ignored", "statistics", "checks"}
 _NODE_FIELDS = {"label", "name", "table", "include", "where", "labels", "labels_by", "joins"}
 _NODE_FIELDS |= {"keep_first", "key", "because", "properties"}
 _RELATIONSHIP_FIELDS = {"type", "table", "include", "where", "from", "to", "key", "because"}
@@ -82,7 +84,11 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def mapping_hash(mapping: Mapping) -> str:
     """SHA-256 of the mapping, in hex; equal mappings have equal hashes."""
-    return hashlib.sha256(json.dumps(asdict(mapping)).encode()).hexdigest()
+    document = asdict(mapping)
+    for later in ("statistics", "checks"):  # mappings without them keep the hash they had
+        if not document[later]:
+            del document[later]
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
 def dump(mapping: Mapping) -> str:
@@ -94,6 +100,10 @@ def dump(mapping: Mapping) -> str:
     document["relationships"] = [_relationship_document(rule) for rule in mapping.relationships]
     if mapping.waves:
         document["waves"] = [{"name": w.name, "rules": list(w.rules)} for w in mapping.waves]
+    if mapping.statistics:
+        document["statistics"] = list(mapping.statistics)
+    if mapping.checks:
+        document["checks"] = [_pair_document(pair) for pair in mapping.checks]
     if mapping.waivers:
         document["waivers"] = [asdict(waiver) for waiver in mapping.waivers]
     if mapping.ignored:
@@ -223,6 +233,13 @@ def _relationship_document(rule: RelationshipRule) -> dict[str, Any]:
     return document
 
 
+def _pair_document(pair: Pair) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": pair.name, "sql": pair.sql, "gql": pair.gql}
+    if pair.tolerance:
+        document["tolerance"] = pair.tolerance
+    return document
+
+
 def _labels_by_document(by: LabelBy) -> dict[str, Any]:
     document: dict[str, Any] = {"column": by.column}
     if by.join:
@@ -288,6 +305,8 @@ class _Reader:
             waivers=tuple(self._waiver(n, p) for n, p in self._items(top, "waivers", ())),
             ignored=self._strings(top, "ignored", ()),
             waves=tuple(self._wave(n, p) for n, p in self._items(top, "waves", ())),
+            statistics=tuple(self._statistic(n, p) for n, p in self._items(top, "statistics", ())),
+            checks=tuple(self._pair(n, p) for n, p in self._items(top, "checks", ())),
         )
         return MappingFile(mapping, self._name, self._lines)
 
@@ -337,6 +356,32 @@ class _Reader:
                 raise self._error(inner, "a rule is named by its id", hint)
             rules.append(str(item.value))
         return Wave(self._string(fields, "name", place), tuple(rules))
+
+    def _statistic(self, node: yaml.Node, place: Place) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            hint = 'write Label.property, Label.*, or "*" for all'
+            raise self._error(place, "a statistic is named by rule and property", hint)
+        return str(node.value)
+
+    def _pair(self, node: yaml.Node, place: Place) -> Pair:
+        fields = self._mapping(node, place, {"name", "sql", "gql", "tolerance"})
+        return Pair(
+            self._string(fields, "name", place),
+            self._string(fields, "sql", place),
+            self._string(fields, "gql", place),
+            self._tolerance(fields, place),
+        )
+
+    def _tolerance(self, fields: dict[str, yaml.Node], place: Place) -> float:
+        value = self._string(fields, "tolerance", place, "0")
+        try:
+            tolerance = float(value)
+        except ValueError:
+            tolerance = math.nan
+        if not 0 <= tolerance < math.inf:
+            what = f"tolerance is {value}"
+            raise self._error((*place, "tolerance"), what, "write a number, like 0.01")
+        return tolerance
 
     def _labels(self, fields: dict[str, yaml.Node], place: Place) -> tuple[str, ...]:
         labels = self._strings(fields, "labels", place)

@@ -99,6 +99,19 @@ class Wave:
     rules: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A question that is asked of both sides of a migration: its SQL and its GQL.
+
+    Numbers of the two answers may differ by `tolerance`.
+    """
+
+    name: str
+    sql: str
+    gql: str
+    tolerance: float = 0.0
+
+
 @dataclass(frozen=True)
 class NodeRule:
     """Each row of `table` becomes a node with `label`.
@@ -211,7 +224,8 @@ Rule = NodeRule | RelationshipRule
 class Mapping:
     """All rules, in the order of the file.
 
-    `ignored` are the ids of suggestions that somebody does not want to see again.
+    `ignored` are the ids of suggestions that somebody does not want to see again. A validation
+    compares `statistics` (see `mapping.statistics`) and asks `checks`.
     """
 
     nodes: tuple[NodeRule, ...] = ()
@@ -222,6 +236,8 @@ class Mapping:
     waivers: tuple[Waiver, ...] = ()
     ignored: tuple[str, ...] = ()
     waves: tuple[Wave, ...] = ()
+    statistics: tuple[str, ...] = ()
+    checks: tuple[Pair, ...] = ()
 
     @cached_property
     def active_nodes(self) -> tuple[NodeRule, ...]:

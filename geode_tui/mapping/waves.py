@@ -8,6 +8,7 @@ from dataclasses import replace
 from geode_tui.errors import UsageError
 from geode_tui.mapping.file import nearest
 from geode_tui.mapping.model import Mapping, Wave
+from geode_tui.mapping.statistics import keep_statistics
 
 REST = "rest"
 """The last wave: nodes that no wave names. `rest 2`, … where a wave has the name."""
@@ -45,8 +46,9 @@ def require_wave(mapping: Mapping, name: str) -> None:
 def keep_waves(mapping: Mapping, renamed: Names[str, str] | None = None) -> Mapping:
     """The mapping after an edit, its waves with the rules' new ids and without those gone.
 
-    `renamed` are the rules whose ids changed, old to new.
+    So are the statistics. `renamed` are the rules whose ids changed, old to new.
     """
+    mapping = keep_statistics(mapping, renamed or {})
     if not mapping.waves:
         return mapping
     there = {rule.id for rule in mapping.rules}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from geode_tui.errors import GeodeTuiError
+from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.migration import versions
 from geode_tui.migration.backfill import StopRequested
 from geode_tui.migration.engine import Engine, RunRequest
@@ -31,7 +32,9 @@ from geode_tui.validation.checks import check_constraints, check_degrees, check_
 from geode_tui.validation.digests import RETRIES, Digests
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Check, Ledger
+from geode_tui.validation.pairs import check_pairs
 from geode_tui.validation.sides import RowReader
+from geode_tui.validation.statistics import check_required, check_statistics
 from geode_tui.validation.verify import take_ledger
 
 _OURS = (versions.LABEL,)
@@ -138,7 +141,8 @@ class ValidateEngine(Engine):
                 digests=digests,
             )
             self._progress.worker("V", "further checks")
-            checks = await _checks(options, reader, target, entities, left_out)
+            mapping = journal.mapping(record.number)
+            checks = await _checks(options, mapping, reader, target, entities, left_out)
         self._progress.worker("V", "")
         return self._settled(record, replace(ledger, checks=tuple(checks)))
 
@@ -221,6 +225,7 @@ async def snapshot_of(origin: PostgresOrigin) -> AsyncIterator[SnapshotHolder]:
 
 async def _checks(
     options: Mapping[str, Any],
+    mapping: GraphMapping,
     reader: RowReader,
     target: Target,
     entities: Sequence[Entity],
@@ -230,6 +235,11 @@ async def _checks(
     checks = await check_strangers(target, entities, _OURS)
     if options.get("check_constraints"):
         checks += await check_constraints(target, entities)
+    if not left_out.before:
+        checks += await check_required(target, entities)
     if options.get("check_references") and not left_out.before:
         checks += await check_degrees(reader, target, entities, left_out.entities)
+    chosen = ("*",) if options.get("statistics") else mapping.statistics
+    checks += await check_statistics(reader, target, entities, left_out.entities, chosen)
+    checks += await check_pairs(reader, target, mapping.checks)
     return checks

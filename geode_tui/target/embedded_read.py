@@ -190,6 +190,10 @@ class Reading(Session):
             found[place] = frozenset(row["labels"])
         return found
 
+    def count_keyed(self, shape: NodeShape, keys: Sequence[Key]) -> list[int]:
+        """How many nodes have each key."""
+        return [len(nodes) for nodes in self._nodes_of(shape, keys)]
+
     def read_relationships(
         self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
     ) -> list[list[dict[str, Any]]]:

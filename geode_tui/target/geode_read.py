@@ -187,6 +187,10 @@ class Reading:
             found.append(frozenset(_labels(shape, nodes[-1].labels) if nodes else ()))
         return found
 
+    def count_keyed(self, shape: NodeShape, keys: Sequence[Key]) -> list[int]:
+        """How many nodes have each key."""
+        return [len(nodes) for nodes in self._marks_of(shape, keys)]
+
     def read_relationships(
         self, shape: RelationshipShape, keys: Sequence[RelationshipKey]
     ) -> list[list[dict[str, Any]]]:

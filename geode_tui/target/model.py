@@ -242,6 +242,10 @@ class Target(Protocol):
         """The labels of the node of each key, none where there is no node."""
         ...
 
+    def count_keyed(self, shape: NodeShape, keys: Sequence[Key]) -> list[int]:
+        """How many nodes have each key."""
+        ...
+
     def read_relationships(
         self, shape: RelationshipShape, keys: Sequence[tuple[Key, Key, Key]]
     ) -> list[list[dict[str, Any]]]:

@@ -41,6 +41,10 @@ class WrittenOnce:
         """Not for files: a chunk that is written again replaces its part."""
         raise unsupported("files do not tell the steps of their records")
 
+    def count_keyed(self, shape: NodeShape, keys: Sequence[Key]) -> list[int]:
+        """Not for files."""
+        raise unsupported(_UNCOMPARED)
+
     def node_images(
         self, shape: NodeShape, keys: Sequence[Key], run: str | None = None
     ) -> list[NodeImage | None]:

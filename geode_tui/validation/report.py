@@ -14,9 +14,11 @@ from geode_tui.validation.ledger import (
     Cause,
     Check,
     Difference,
+    DifferenceState,
     EntityDigest,
     Entry,
     EntryKind,
+    EntryState,
     Ledger,
     most_wrong,
 )
@@ -26,6 +28,8 @@ LONGEST_VALUE = 300
 """Characters of a value, a key or a name that are shown."""
 LONGEST_QUERY = 4_000
 """Characters of a query that are shown."""
+SETTLED = "accepted or repaired"
+"""What rows of an equation are called that differ and are settled."""
 _BEFORE = 40
 """Characters that are shown before the first one that differs, where a value is cut."""
 
@@ -52,6 +56,30 @@ CAUSES: dict[Cause, tuple[str, str]] = {
     "labels": ("other labels", "The node has other labels than the mapping gives it."),
     "form": ("another Unicode form", "It is the same text in another Unicode form."),
 }
+STATES: dict[EntryState, tuple[str, str]] = {
+    "mismatched": ("✗", "It differs, and did so again later."),
+    "suspended": ("≈", "It changed at every look: validate again when it is calmer."),
+    "accepted": ("○", "It differs, and somebody accepted that for a reason."),
+    "repaired": ("↻", "It differed, and was written again since."),
+    "validated": ("✓", "Nothing differs."),
+}
+"""The mark of each state and what it means; of rows, entries and checks."""
+CHECKS: dict[str, tuple[str, str]] = {
+    "constraints": ("Constraints", "The indexes and constraints that a run makes are there."),
+    "required": (
+        "Required properties",
+        "What is never null in the source is on every node and relationship.",
+    ),
+    "degrees": ("Degrees", "As many nodes have as many relationships on both sides."),
+    "statistics": (
+        "Statistics",
+        "Nulls, extremes, sums, means, lengths and distinct values are the same on both sides.",
+    ),
+    "pair": ("Own queries", "An SQL query and a GQL query of the mapping give the same."),
+    "labels": ("Labels of no rule", "Nodes that no rule makes are counted; they fail nothing."),
+    "types": ("Types of no rule", "Relationships that no rule makes are counted, too."),
+}
+"""The title and the meaning of each kind of check, in the order in which they are shown."""
 _WITHOUT_CAUSE = {
     "both": ("differs", "The values differ."),
     "source": ("only in the source", "The graph has nothing for the row."),
@@ -61,11 +89,17 @@ _WITHOUT_CAUSE = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was compared: texts without secrets. `mapping` is the name of its file."""
+    """What was compared: texts without secrets. `mapping` is the name of its file.
+
+    `run` is the number of the validation, and `made` when the report is made of its ledger, in
+    seconds since the epoch; None where that is when it was taken.
+    """
 
     source: str
     target: str
     mapping: str
+    run: int | None = None
+    made: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +182,27 @@ class Total:
     sampled: int
     mismatched: int
     suspended: int
+    settled: int
+    accepted: int
+    repaired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An entry or a check that is accepted as it is: what of it was found, and why."""
+
+    kind: Literal["entry", "check"]
+    name: str
+    found: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Differences of an entity that have the same cause; `count` with those that are not here.
 
-    `line` is the number of its line, 0 where the ledger has none.
+    They are in the same `state`, for the same `reason`. `line` is the number of its line, 0 where
+    the ledger has none.
     """
 
     line: int
@@ -163,6 +211,13 @@ class Group:
     meaning: str
     count: int
     differences: tuple[Difference, ...]
+    state: DifferenceState = "mismatched"
+    reason: str = ""
+
+    @property
+    def told(self) -> str:
+        """The title with the state where that is not told by its chapter."""
+        return f"suspended, {self.title}" if self.state == "suspended" else self.title
 
     @property
     def left_out(self) -> int:
@@ -190,7 +245,8 @@ class Chart:
 class Report:
     """All that a report shows. Texts in it are on one line, what cannot be printed made visible.
 
-    The differences in `groups` are those of the ledger as they are: `first_of` makes them ready.
+    The differences in `groups`, which stand, and in `settled`, which are accepted or repaired, are
+    those of the ledger as they are: `first_of` makes them ready. `accepted` are entries and checks.
     """
 
     facts: Facts
@@ -205,16 +261,40 @@ class Report:
     deep: bool | None
     charts: tuple[Chart, ...] = ()
     checks: tuple[Check, ...] = ()
+    settled: tuple[Group, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
     @property
     def valid(self) -> bool:
-        """Whether every entry balances and every check passed."""
+        """Whether every entry balances and every check passed, or is accepted."""
         return self.balanced and not self.failed
 
     @property
     def failed(self) -> int:
-        """How many checks did not pass."""
-        return sum(not check.passed for check in self.checks)
+        """How many checks did not pass, and are not accepted."""
+        return sum(not check.fine for check in self.checks)
+
+    @property
+    def states(self) -> dict[EntryState, int]:
+        """How many entries are in each state."""
+        return {state: sum(x.entry.state == state for x in self.lines) for state in STATES}
+
+    @property
+    def settled_told(self) -> str:
+        """How much is accepted or repaired, in words; empty where nothing is."""
+        counts = [
+            (sum(one.kind == "entry" for one in self.accepted), "entry", "entries", "accepted"),
+            (sum(one.kind == "check" for one in self.accepted), "check", "checks", "accepted"),
+            (self.rows_in("accepted"), "row", "rows", "accepted"),
+            (self.rows_in("repaired"), "row", "rows", "repaired since"),
+        ]
+        told = [f"{n:,} {one if n == 1 else more} {how}" for n, one, more, how in counts if n]
+        return ", ".join(told)
+
+    def rows_in(self, state: DifferenceState) -> int:
+        """How many differences are in a state."""
+        groups = (*self.groups, *self.settled)
+        return sum(group.count for group in groups if group.state == state)
 
     @property
     def unbalanced(self) -> int:
@@ -223,7 +303,7 @@ class Report:
 
     @property
     def named(self) -> int:
-        """How many differences are known by name."""
+        """How many differences that stand are known by name."""
         return sum(group.count for group in self.groups)
 
     @property
@@ -242,7 +322,7 @@ class Report:
             told = f"{self.unbalanced:,} of {count:,} entries differ"
         if self.failed:
             told += f"; {self.failed:,} of {len(self.checks):,} checks failed"
-        return told
+        return f"{told}; {self.settled_told}" if self.settled_told else told
 
     @property
     def bound(self) -> str:
@@ -268,16 +348,18 @@ class Report:
 
     def stated(self) -> tuple[tuple[str, str], ...]:
         """The facts by their names, as every format tells them."""
-        return (
-            ("source", self.facts.source),
-            ("target", self.facts.target),
-            ("mapping", self.facts.mapping),
-            ("taken", moment(self.taken)),
+        facts = self.facts
+        told = [("source", facts.source), ("target", facts.target), ("mapping", facts.mapping)]
+        told += [("run", str(facts.run))] if facts.run is not None else []
+        told += [("taken", moment(self.taken))]
+        told += [("age", age(facts.made - self.taken))] if facts.made is not None else []
+        told += [
             ("snapshot", self.fence or "–"),
             ("compared", self.method),
             ("sample", self.bound),
             ("verdict", self.verdict),
-        )
+        ]
+        return tuple(told)
 
 
 def make_report(ledger: Ledger, facts: Facts, charts: Sequence[Chart] = ()) -> Report:
@@ -287,12 +369,22 @@ def make_report(ledger: Ledger, facts: Facts, charts: Sequence[Chart] = ()) -> R
     for difference in ledger.differences:
         found.setdefault(difference.entity, []).append(difference)
     lines = [
-        _line(number, entry, digests.get(entry.id), len(found.get(entry.id, ())))
+        _line(number, entry, digests.get(entry.id), _standing(found.get(entry.id, ())))
         for number, entry in enumerate(ledger.entries, 1)
     ]
     numbers = dict.fromkeys(found, 0) | {line.id: n for n, line in enumerate(ledger.entries, 1)}
+    groups = [
+        group
+        for id_, number in sorted(numbers.items(), key=_by_line)
+        for group in _groups(number, id_, found.get(id_, ()))
+    ]
     sampled, differing = ledger.sampled
-    shown = Facts(*(one_line(redact(text)) for text in (facts.source, facts.target, facts.mapping)))
+    shown = replace(
+        facts,
+        source=one_line(redact(facts.source)),
+        target=one_line(redact(facts.target)),
+        mapping=one_line(redact(facts.mapping)),
+    )
     return Report(
         shown,
         ledger.taken,
@@ -300,17 +392,61 @@ def make_report(ledger: Ledger, facts: Facts, charts: Sequence[Chart] = ()) -> R
         ledger.balanced,
         tuple(lines),
         tuple(_totals(ledger.entries)),
-        tuple(
-            group
-            for id_, number in sorted(numbers.items(), key=_by_line)
-            for group in _groups(number, id_, found.get(id_, ()))
-        ),
+        tuple(group for group in groups if group.state in _STANDS),
         sampled,
         differing,
         all(digest.deep for digest in ledger.digests) if ledger.digests else None,
         (*charts, *(chart for check in ledger.checks for chart in _spread(check))),
-        tuple(map(_shown_check, ledger.checks)),
+        tuple(map(_shown_check, sorted(ledger.checks, key=_by_kind_of_check))),
+        tuple(group for group in groups if group.state not in _STANDS),
+        tuple(_accepted(ledger)),
     )
+
+
+_STANDS = ("mismatched", "suspended")
+
+
+def _standing(differences: Iterable[Difference]) -> int:
+    """How many are mismatches still."""
+    return sum(one.state == "mismatched" for one in differences)
+
+
+def _by_kind_of_check(check: Check) -> int:
+    return list(CHECKS).index(check.kind)
+
+
+def _accepted(ledger: Ledger) -> Iterator[Accepted]:
+    """The entries and checks that are accepted as they are."""
+    for entry in ledger.entries:
+        if entry.reason:
+            found = replace(entry, reason="", accepted=0, repaired=0).verdict
+            yield Accepted("entry", *map(_on_one_line, (entry.id, found, entry.reason)))
+    for check in ledger.checks:
+        if check.reason and not check.passed:
+            name = f"{CHECKS[check.kind][0]} {check.name}".rstrip()
+            found = check.why or f"source {check.source}, graph {check.graph}"
+            yield Accepted("check", *map(_on_one_line, (name, found, check.reason)))
+
+
+def checks_by_kind(checks: Sequence[Check]) -> Iterator[tuple[str, str, list[Check]]]:
+    """The title and the meaning of each kind of check that there is, and its checks."""
+    for kind, (title, meaning) in CHECKS.items():
+        if own := [check for check in checks if check.kind == kind]:
+            yield title, meaning, own
+
+
+def result_of(check: Check) -> tuple[str, str]:
+    """The mark of a check, and what came out in words."""
+    if not check.passed and check.reason:
+        why = f"{check.why}; " if check.why else ""
+        return STATES["accepted"][0], f"accepted: {why}{check.reason}"
+    mark, result = ("✓", "passed") if check.passed else ("✗", "failed")
+    return mark, f"{result}: {check.why}" if check.why else result
+
+
+def state_of(entry: Entry) -> str:
+    """The state of an entry with its mark."""
+    return f"{STATES[entry.state][0]} {entry.state}"
 
 
 def _shown_check(check: Check) -> Check:
@@ -321,6 +457,7 @@ def _shown_check(check: Check) -> Check:
         source=_on_one_line(check.source),
         graph=_on_one_line(check.graph),
         why=_on_one_line(check.why),
+        reason=_on_one_line(check.reason),
         source_sql=runnable(check.source_sql),
         target_gql=runnable(check.target_gql),
     )
@@ -386,8 +523,19 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def age(seconds: float) -> str:
+    """How old a validation is: `3 days, 2 hours`, or `5 minutes`."""
+    minutes = max(0, int(seconds)) // 60
+    if not minutes:
+        return "under a minute"
+    days, hours = divmod(minutes // 60, 24)
+    parts = [(days, "day"), (hours, "hour"), (minutes % 60, "minute")]
+    told = [f"{n:,} {word}{'' if n == 1 else 's'}" for n, word in parts if n]
+    return ", ".join(told[:2])
+
+
 COLUMNS = (
-    *("source rows", "in graph", "dead", "orphans", "missing"),
+    *("source rows", "in graph", "dead", "orphans", "settled", "missing"),
     *("nulls", "filtered", "sampled"),
 )
 
@@ -401,6 +549,7 @@ def numbers_of(entry: Entry) -> tuple[str, ...]:
         f"{entry.in_graph:,}",
         f"{entry.dead:,}" if rows else "",
         f"{entry.orphans:,}" if ends else "",
+        signed(entry.settled) if rows else "",
         signed(entry.missing),
         f"{entry.nulls:,}" if ends else "",
         f"{entry.filtered:,}" if rows else "",
@@ -421,6 +570,7 @@ def _line(number: int, entry: Entry, digest: EntityDigest | None, named: int) ->
         entry,
         id=_clipped(one_line(entry.id)),
         table=_clipped(one_line(entry.table)),
+        reason=_on_one_line(entry.reason),
         source_sql=runnable(entry.source_sql),
         target_gql=runnable(entry.target_gql),
     )
@@ -439,6 +589,8 @@ def _equation(entry: Entry) -> Equation:
         right.append(Term("dead", entry.dead))
     if entry.filtered:
         apart.append(f"filtered {entry.filtered:,} apart")
+    if entry.settled:
+        right.append(Term(SETTLED, abs(entry.settled), "+" if entry.settled > 0 else "−"))
     if entry.missing > 0:
         right.append(Term("missing", entry.missing))
     if entry.missing < 0:
@@ -452,7 +604,9 @@ def _notes(entry: Entry, digest: EntityDigest | None, named: int) -> Iterator[st
     elif entry.mismatched > named:
         yield f"of {entry.mismatched:,} mismatched keys {named:,} are named"
     if entry.suspended:
-        yield f"{entry.suspended:,} keys changed at every look: validate again when it is calmer"
+        keys = "key" if entry.suspended == 1 else "keys"
+        told = f"{entry.suspended:,} {keys} changed at every look"
+        yield f"suspended: {told}: validate again when it is calmer"
 
 
 def _totals(entries: Sequence[Entry]) -> Iterator[Total]:
@@ -476,6 +630,9 @@ def _totals(entries: Sequence[Entry]) -> Iterator[Total]:
                 sum(entry.sampled for entry in own),
                 sum(entry.mismatched for entry in own),
                 sum(entry.suspended for entry in own),
+                sum(entry.settled for entry in own),
+                sum(entry.accepted for entry in own),
+                sum(entry.repaired for entry in own),
             )
 
 
@@ -488,16 +645,20 @@ def _by_line(numbered: tuple[str, int]) -> tuple[bool, int]:
 
 
 def _groups(line: int, entity: str, differences: Iterable[Difference]) -> Iterator[Group]:
-    """The differences of an entity by cause, in the order of `CAUSES`."""
-    by_cause: dict[tuple[str, str], list[Difference]] = {
-        words: [] for words in (*CAUSES.values(), *_WITHOUT_CAUSE.values())
-    }
+    """The differences of an entity by state, cause and reason, in the order of `CAUSES`."""
+    causes = (*CAUSES.values(), *_WITHOUT_CAUSE.values())
+    orders = {words: number for number, words in enumerate(causes)}
+    states = {state: number for number, state in enumerate(STATES)}
+    found: dict[tuple[DifferenceState, tuple[str, str], str], list[Difference]] = {}
     for one in differences:
         words = CAUSES.get(one.cause) or _WITHOUT_CAUSE[one.where]
-        by_cause[words].append(one)
-    for (title, meaning), some in by_cause.items():
-        if some:
-            yield Group(line, _clipped(one_line(entity)), title, meaning, len(some), tuple(some))
+        found.setdefault((one.state, words, one.reason), []).append(one)
+    name = _clipped(one_line(entity))
+    for (state, words, reason), some in sorted(
+        found.items(), key=lambda item: (states[item[0][0]], orders[item[0][1]], item[0][2])
+    ):
+        told = _on_one_line(reason)
+        yield Group(line, name, *words, len(some), tuple(some), state, told)
 
 
 def _shares(counts: Sequence[int], most: int) -> list[int]:

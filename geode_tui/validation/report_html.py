@@ -16,13 +16,16 @@ from pathlib import Path
 from geode_tui.validation.ledger import Check, Difference
 from geode_tui.validation.report import (
     KINDS,
+    STATES,
     Chart,
     Group,
     Line,
     Report,
     Total,
+    checks_by_kind,
     first_of,
     numbers_of,
+    result_of,
     signed,
 )
 from geode_tui.validation.report_svg import ledger_chart, legend, svg
@@ -33,7 +36,7 @@ MARKED = 2_000
 """Characters of a value in which the part that differs is looked for."""
 
 _HEADER = (
-    *("Source rows", "In graph", "Dead", "Orphans", "Missing"),
+    *("Source rows", "In graph", "Dead", "Orphans", "Settled", "Missing"),
     *("Null", "Filtered", "Sampled"),
 )
 
@@ -43,7 +46,7 @@ def as_html(report: Report) -> str:
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    groups = first_of(report.groups, SHOWN)
+    groups, settled = first_of(report.groups, SHOWN), first_of(report.settled, SHOWN)
     parts = [
         "<!doctype html>",
         '<html lang="en">',
@@ -59,10 +62,11 @@ def as_html(report: Report) -> str:
         "<body>",
         '<a class="skip" href="#content">To the balance sheet</a>',
         *_head(report),
-        *_contents(report, groups),
+        *_contents(report, groups, settled),
         '<main id="content">',
         *_sheet(report),
         *_differences(report, groups),
+        *_settled(report, settled),
         *_checks(report.checks),
         *_charts(report.charts),
         *_method(report),
@@ -112,17 +116,27 @@ def _tiles(report: Report) -> Iterator[str]:
     tiles.append(("Dead letters", dead, f"and {orphans:,} orphans"))
     tiles.append(("Missing", missing, f"and {too_many:,} too many"))
     tiles.append(("Differences named", report.named, f"in {report.unbalanced:,} entries"))
+    accepted, repaired = report.rows_in("accepted"), report.rows_in("repaired")
+    if accepted or repaired or report.accepted:
+        more = f"and {repaired:,} repaired since"
+        tiles.append(("Accepted", accepted + len(report.accepted), more))
+    wrongs = {"Differences named"}
+    wrongs |= {"Missing" for x in report.lines if x.entry.missing and not x.entry.balanced}
     yield '<ul class="tiles">'
     for name, number, more in tiles:
-        wrong = ' class="wrong"' if number and name in ("Missing", "Differences named") else ""
+        wrong = ' class="wrong"' if number and name in wrongs else ""
         yield f"<li{wrong}><b>{number:,}</b> <span>{name}</span> <small>{more}</small></li>"
     yield "</ul>"
 
 
-def _contents(report: Report, groups: Sequence[Group]) -> Iterator[str]:
+def _contents(report: Report, groups: Sequence[Group], settled: Sequence[Group]) -> Iterator[str]:
     chapters = [("balance", "Balance sheet")]
     if groups or report.notes:
         chapters.append(("differences", "What differs"))
+    states = {group.state for group in settled}
+    if report.accepted or "accepted" in states:
+        chapters.append(("accepted", "Accepted"))
+    chapters += [("repaired", "Repaired")] if "repaired" in states else []
     chapters += [("checks", "Checks")] if report.checks else []
     chapters += [("charts", "Distributions")] if report.charts else []
     chapters += [("method", "How it was compared"), ("queries", "Queries")]
@@ -147,14 +161,15 @@ def _sheet(report: Report) -> Iterator[str]:
     yield '<div class="scroll" role="region" aria-labelledby="sheet" tabindex="0">'
     yield '<table class="sheet">'
     yield (
-        '<caption id="sheet">Source rows = in graph + dead + orphans + missing. '
-        "Null and filtered rows are apart: none is expected in the graph.</caption>"
+        '<caption id="sheet">Source rows = in graph + dead + orphans + settled + missing. '
+        "Null and filtered rows are apart: none is expected in the graph. "
+        "Settled rows differ, and are accepted or repaired.</caption>"
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in _HEADER)
     yield (f'<thead><tr><th scope="col">Entry</th>{head}<th scope="col">Verdict</th></tr></thead>')
     totals = {total.kind: total for total in report.totals}
     for kind, lines in groupby(sorted(report.lines, key=_by_kind), lambda line: line.entry.kind):
-        yield f'<tbody><tr class="kind"><th scope="rowgroup" colspan="10">{KINDS[kind]}</th></tr>'
+        yield f'<tbody><tr class="kind"><th scope="rowgroup" colspan="11">{KINDS[kind]}</th></tr>'
         for line in lines:
             yield _row(line)
         yield _total_row(totals[kind])
@@ -177,8 +192,15 @@ def _row(line: Line) -> str:
     if entry.table and entry.table != entry.id:
         name += f"<small>{escape(entry.table)}</small>"
     state = "good" if entry.balanced else "bad"
-    verdict = f'<td class="verdict {state}">{_mark(state)} {escape(entry.verdict)}</td>'
+    verdict = f'<td class="verdict {state} {entry.state}">{_verdict(line)}</td>'
     return f'<tr class="{state}"><th scope="row">{name}</th>{cells}{verdict}</tr>'
+
+
+def _verdict(line: Line) -> str:
+    """The state of an entry, by mark and word, and what it came to."""
+    entry = line.entry
+    mark = f'<span aria-hidden="true">{STATES[entry.state][0]}</span>'
+    return f"{mark} {_sentence(entry.state)}: <span>{escape(entry.verdict)}</span>"
 
 
 def _total_row(total: Total) -> str:
@@ -189,12 +211,15 @@ def _total_row(total: Total) -> str:
         f"{total.in_graph:,}",
         f"{total.dead:,}" if rows else "",
         f"{total.orphans:,}" if ends else "",
+        signed(total.settled) if rows else "",
         _missing(total),
         f"{total.nulls:,}" if ends else "",
         f"{total.filtered:,}" if rows else "",
         f"{total.sampled:,}" if rows else "",
     )
     told = f"{total.unbalanced:,} of {total.entries:,} differ" if total.unbalanced else "balanced"
+    told += f", {total.accepted:,} accepted" if total.accepted else ""
+    told += f", {total.repaired:,} repaired since" if total.repaired else ""
     return f'<tr class="total"><th scope="row">Sum</th>{_cells(cells)}<td>{told}</td></tr>'
 
 
@@ -237,6 +262,45 @@ def _differences(report: Report, groups: Sequence[Group]) -> Iterator[str]:
         told = f"{report.named:,} differences are named"
         more = f", {shown:,} of them here; {left:,} are left out. --format json has all."
         yield f"<p>{told}{more if left else '.'}</p>"
+    yield from _articles(report, groups)
+    yield "</section>"
+
+
+def _settled(report: Report, groups: Sequence[Group]) -> Iterator[str]:
+    """What is accepted, and what was repaired since, apart from what stands."""
+    accepted = [group for group in groups if group.state == "accepted"]
+    repaired = [group for group in groups if group.state == "repaired"]
+    if accepted or report.accepted:
+        yield '<section aria-labelledby="accepted">'
+        yield '<h2 id="accepted">Accepted</h2>'
+        yield "<p>This differs, and somebody accepted that: it fails nothing.</p>"
+        yield from _accepted(report)
+        yield from _articles(report, accepted)
+        yield "</section>"
+    if repaired:
+        yield '<section aria-labelledby="repaired">'
+        yield '<h2 id="repaired">Repaired</h2>'
+        yield "<p>This differed when it was compared, and was written again since.</p>"
+        yield from _articles(report, repaired)
+        yield "</section>"
+
+
+def _accepted(report: Report) -> Iterator[str]:
+    """The entries and checks that are accepted as they are."""
+    if not report.accepted:
+        return
+    yield '<div class="scroll" role="region" aria-labelledby="accepted-whole" tabindex="0">'
+    yield '<table class="checks"><caption id="accepted-whole">Accepted as they are</caption>'
+    head = "".join(f'<th scope="col">{x}</th>' for x in ("What", "Of", "Found", "Reason"))
+    yield f"<thead><tr>{head}</tr></thead><tbody>"
+    for one in report.accepted:
+        cells = "".join(f"<td>{escape(x)}</td>" for x in (one.name, one.found, one.reason))
+        yield f'<tr><th scope="row">{_sentence(one.kind)}</th>{cells}</tr>'
+    yield "</tbody></table></div>"
+
+
+def _articles(report: Report, groups: Sequence[Group]) -> Iterator[str]:
+    """An article for each entity, with its groups."""
     for entity, some in groupby(groups, lambda group: (group.line, group.entity)):
         own = list(some)
         yield f"<article><h3>{escape(entity[1])}</h3>"
@@ -246,12 +310,15 @@ def _differences(report: Report, groups: Sequence[Group]) -> Iterator[str]:
         for group in own:
             yield from _group(group)
         yield "</article>"
-    yield "</section>"
 
 
 def _group(group: Group) -> Iterator[str]:
-    yield f"<h4>{escape(_sentence(group.title))} ({group.count:,})</h4>"
+    yield f"<h4>{escape(_sentence(group.told))} ({group.count:,})</h4>"
     yield f'<p class="meaning">{escape(group.meaning)}</p>'
+    if group.reason:
+        mark = f'<span aria-hidden="true">{STATES[group.state][0]}</span>'
+        told = escape(group.reason)
+        yield f'<p class="reason">{mark} <b>{_sentence(group.state)}:</b> {told}</p>'
     for difference in group.differences:
         yield from _difference(difference)
     if group.left_out:
@@ -308,24 +375,32 @@ def _checks(checks: Sequence[Check]) -> Iterator[str]:
         return
     yield '<section aria-labelledby="checks">'
     yield '<h2 id="checks">Checks</h2>'
-    yield '<div class="scroll" role="region" aria-labelledby="checked" tabindex="0">'
-    yield '<table class="checks"><caption id="checked">What was looked at besides</caption>'
-    names = ("Check", "Of", "In the source", "In the graph", "Result")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    yield f"<thead><tr>{head}</tr></thead><tbody>"
-    for check in sorted(checks, key=lambda check: check.passed):
-        state = "good" if check.passed else "bad"
-        result = check.why or ("passed" if check.passed else "failed")
-        cells = "".join(f"<td>{escape(x)}</td>" for x in (check.name, check.source, check.graph))
-        yield (
-            f'<tr class="{state}"><th scope="row">{check.kind}</th>{cells}'
-            f'<td class="verdict {state}">{_mark(state)} {escape(result)}</td></tr>'
-        )
-    yield "</tbody></table></div>"
-    for check in checks:
-        if not check.passed:
-            yield from _both_queries(check.source_sql, check.target_gql)
+    for number, (title, meaning, own) in enumerate(checks_by_kind(checks)):
+        yield f"<h3>{escape(title)}</h3>"
+        name = f"checked{number}"
+        yield f'<div class="scroll" role="region" aria-labelledby="{name}" tabindex="0">'
+        yield f'<table class="checks"><caption id="{name}">{escape(meaning)}</caption>'
+        names = ("Of", "In the source", "In the graph", "Result")
+        head = "".join(f'<th scope="col">{name}</th>' for name in names)
+        yield f"<thead><tr>{head}</tr></thead><tbody>"
+        ordered = sorted(own, key=lambda check: check.fine)
+        yield from map(_check, ordered)
+        yield "</tbody></table></div>"
+        for check in ordered:
+            if not check.passed:
+                yield from _both_queries(check.source_sql, check.target_gql)
     yield "</section>"
+
+
+def _check(check: Check) -> str:
+    state = "good" if check.fine else "bad"
+    mark, result = result_of(check)
+    cells = "".join(f"<td>{escape(text)}</td>" for text in (check.source, check.graph))
+    return (
+        f'<tr class="{state}"><th scope="row">{escape(check.name) or "all"}</th>{cells}'
+        f'<td class="verdict {state}"><span aria-hidden="true">{mark}</span> '
+        f"{escape(_sentence(result))}</td></tr>"
+    )
 
 
 def _charts(charts: Sequence[Chart]) -> Iterator[str]:

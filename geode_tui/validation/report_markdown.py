@@ -13,8 +13,11 @@ from geode_tui.validation.report import (
     Line,
     Report,
     Total,
+    checks_by_kind,
     first_of,
     numbers_of,
+    result_of,
+    state_of,
 )
 
 SHOWN = 200
@@ -30,10 +33,12 @@ def as_markdown(report: Report) -> str:
         ("What was compared", table(("fact", "value"), report.stated()[:-1])),
         ("Balance sheet", _sheet(report)),
         ("Totals", _totals(report.totals)),
-        ("Checks", _checks(report.checks)),
+        ("Checks", list(_checks(report.checks))),
         ("How each was compared", _compared(report.lines)),
         ("To be known", [f"- {plain(note)}" for note in report.notes]),
-        ("What differs", list(_differences(report))),
+        ("What differs", list(_differences(report.groups))),
+        ("Accepted", list(_accepted(report))),
+        ("Repaired", list(_repaired(report))),
         ("Queries", list(_queries(report.lines))),
     )
 
@@ -42,41 +47,40 @@ def _sheet(report: Report) -> list[str]:
     if not report.lines:
         return ["There is no entry."]
     rows = [
-        (line.entry.id, line.entry.kind, *numbers_of(line.entry), _verdict(line))
-        for line in report.lines
+        (x.entry.id, x.entry.kind, *numbers_of(x.entry), state_of(x.entry), x.entry.verdict)
+        for x in report.lines
     ]
-    header = ("entry", "kind", *COLUMNS, "verdict")
+    header = ("entry", "kind", *COLUMNS, "state", "verdict")
     lines = table(header, rows, "__" + ">" * len(COLUMNS))
     return [*lines, "", *(f"- {plain(f'{x.entry.id}: {x.equation}')}" for x in report.lines)]
-
-
-def _verdict(line: Line) -> str:
-    return f"{'✓' if line.entry.balanced else '✗'} {line.entry.verdict}"
 
 
 def _totals(totals: Sequence[Total]) -> list[str]:
     header = (
         *("kind", "entries", "differ", "source rows", "in graph", "dead", "orphans", "missing"),
-        *("too many", "mismatched", "suspended"),
+        *("too many", "mismatched", "suspended", "accepted", "repaired"),
     )
     rows = [(KINDS[t.kind], *(f"{number:,}" for number in _sums(t))) for t in totals]
-    return table(header, rows, "_>>>>>>>>>>") if rows else []
+    return table(header, rows, "_>>>>>>>>>>>>") if rows else []
 
 
-def _checks(checks: Sequence[Check]) -> list[str]:
-    header = ("check", "of", "in the source", "in the graph", "result")
-    rows = [(x.kind, x.name, x.source, x.graph, _result(x)) for x in checks]
-    return table(header, rows) if rows else []
-
-
-def _result(check: Check) -> str:
-    result = "✓ passed" if check.passed else "✗ failed"
-    return f"{result}: {check.why}" if check.why else result
+def _checks(checks: Sequence[Check]) -> Iterator[str]:
+    for title, meaning, own in checks_by_kind(checks):
+        yield from (f"### {plain(title)}", "", plain(meaning), "")
+        rows = [(x.name, x.source, x.graph, " ".join(result_of(x))) for x in own]
+        yield from table(("of", "in the source", "in the graph", "result"), rows)
+        yield ""
+        for language, queries in (
+            ("sql", [x.source_sql for x in own if x.source_sql and not x.passed]),
+            ("gql", [x.target_gql for x in own if x.target_gql and not x.passed]),
+        ):
+            if queries:
+                yield from (*_code(queries, language), "")
 
 
 def _sums(t: Total) -> tuple[int, ...]:
     there = (t.source_rows, t.in_graph, t.dead, t.orphans, t.missing, t.too_many)
-    return (t.entries, t.unbalanced, *there, t.mismatched, t.suspended)
+    return (t.entries, t.unbalanced, *there, t.mismatched, t.suspended, t.accepted, t.repaired)
 
 
 def _compared(lines: Sequence[Line]) -> list[str]:
@@ -89,13 +93,30 @@ def _compared(lines: Sequence[Line]) -> list[str]:
     return table(header, rows, "_>>>>") if rows else []
 
 
-def _differences(report: Report) -> Iterator[str]:
-    for group in first_of(report.groups, SHOWN):
-        yield f"### {plain(f'{group.entity}: {group.title} ({group.count:,})')}"
+def _differences(groups: Sequence[Group]) -> Iterator[str]:
+    for group in first_of(groups, SHOWN):
+        yield f"### {plain(f'{group.entity}: {group.told} ({group.count:,})')}"
         yield ""
         yield plain(group.meaning)
         yield ""
+        if group.reason:
+            yield f"{group.state.capitalize()}: {plain(group.reason)}"
+            yield ""
         yield from _group(group)
+
+
+def _accepted(report: Report) -> Iterator[str]:
+    """What differs and is accepted, each with its reason and by whom."""
+    rows = [(one.kind, one.name, one.found, one.reason) for one in report.accepted]
+    if rows:
+        yield from table(("", "accepted as it is", "what was found", "reason"), rows)
+        yield ""
+    yield from _differences([group for group in report.settled if group.state == "accepted"])
+
+
+def _repaired(report: Report) -> Iterator[str]:
+    """What differed and was written again since, each with the run that did it."""
+    yield from _differences([group for group in report.settled if group.state == "repaired"])
 
 
 def _group(group: Group) -> Iterator[str]:

@@ -12,7 +12,7 @@ from geode_tui.validation.report import Chart, Line, Report
 
 BARS = 40
 """Most bars of a chart."""
-SERIES = ("in graph", "dead", "orphans", "missing", "too many")
+SERIES = ("in graph", "dead", "orphans", "missing", "too many", "accepted or repaired")
 _WIDTH = 960
 _LABELS = 310
 _NUMBERS = 280
@@ -43,8 +43,9 @@ def ledger_chart(report: Report) -> Chart:
 def _parts(line: Line) -> tuple[int, ...]:
     entry = line.entry
     too_many = max(0, -entry.missing)
-    wanted = max(0, entry.in_graph - too_many)
-    return wanted, entry.dead, entry.orphans, max(0, entry.missing), too_many
+    wanted = max(0, entry.in_graph - too_many - max(0, -entry.settled))
+    there = (wanted, entry.dead, entry.orphans, max(0, entry.missing), too_many)
+    return (*there, abs(entry.settled))
 
 
 def svg(chart: Chart, number: int) -> str:
