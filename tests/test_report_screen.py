@@ -188,9 +188,7 @@ async def test_what_differs_is_counted_and_stands_first(tmp_path: Path) -> None:
     """The headline counts entries; sums that do not add up have another sign."""
     report_of(DIFFERS, tmp_path)
     async with sitting("report", tmp_path) as sit:
-        await sit.sees(
-            "✗ 2 of 3 entries differ", "✗ 2 missing", "✗ 2 of 500 sampled differ"
-        )
+        await sit.sees("✗ 2 of 3 entries differ", "✗ 2 missing", "✗ 2 of 500 sampled differ")
         table = sit.app.screen.query_one(LedgerTable)
         assert table.entry is not None
         assert table.entry.id == "Order"
