@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import batched
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -241,6 +242,10 @@ class Source:
     async def session(self) -> Connection:
         """Another session of its own. Raises ConnectError."""
         return await _open(self._dsn, self._password, self._wait)
+
+    async def capture_session(self) -> Connection:
+        """A session of its own that may write, for change capture. Raises ConnectError."""
+        return await open_for_capture(self._dsn, self._password, wait=self._wait)
 
     async def reader(self, snapshot: str | None = None) -> Reader:
         """A session of its own for bulk reading, on an exported snapshot if one is named."""
@@ -491,14 +496,40 @@ def _snapshot_is_gone(error: asyncpg.PostgresError) -> bool:
     return joining and getattr(error, "severity_en", "") == "ERROR"
 
 
-async def _open(dsn: str, password: str | None, wait: float) -> Connection:
+def local_settings() -> str:
+    """The settings that values are written by, for a transaction behind a pooler too."""
+    names = ("timezone", "datestyle", "intervalstyle", "bytea_output", "extra_float_digits")
+    return "".join(f"SET LOCAL {n} = {_literal(_SETTINGS[n])}; " for n in (*names, "lc_monetary"))
+
+
+async def find_types(connection: Connection) -> None:
+    """Set the search path of a transaction as readers have it, so that texts are the same."""
+    await connection.fetch(_TYPE_SEARCH_PATH)
+
+
+async def open_for_capture(
+    dsn: str, password: str | None = None, *, wait: float = 10, replication: bool = False
+) -> Connection:
+    """A session that may write, to set up change capture and to advance it. Raises ConnectError.
+
+    With `replication` it is one for replication commands, which takes simple statements only.
+    """
+    settings = {"application_name": "geode-tui capture", "default_transaction_read_only": "off"}
+    if replication:
+        settings["replication"] = "database"
+    return await _open(check_dsn(dsn), password, wait, settings)
+
+
+async def _open(
+    dsn: str, password: str | None, wait: float, settings: Mapping[str, str] = MappingProxyType({})
+) -> Connection:
     extra: dict[str, Any] = {"password": password} if password else {}
     try:
         return await asyncio.wait_for(
             asyncpg.connect(
                 dsn or None,
                 timeout=wait,
-                server_settings=_SETTINGS,
+                server_settings={**_SETTINGS, **settings},
                 command_timeout=None,
                 **extra,
             ),
