@@ -202,6 +202,18 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("--output", metavar="F", help="write a file in place of stdout")
     _json(validate)
 
+    capture = _verb(verbs, "capture", "what change capture needs of a source, as SQL", _capture)
+    capture.add_argument("action", choices=("check", "sql"), help="what is so; or the SQL of it")
+    _source(capture)
+    _mapping(capture)
+    capture.add_argument(
+        "--way", choices=("slot", "outbox"), default="slot", help="a replication slot, or triggers"
+    )
+    capture.add_argument(
+        "--tear-down", action="store_true", help="with sql: what takes the set-up back"
+    )
+    _json(capture)
+
     accept = _verb(verbs, "accept", "accept what a validation found, for a reason", _accept)
     accept.add_argument("run", type=_positive, help="the validation's number")
     _differences(accept)
@@ -493,6 +505,12 @@ def _validate(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.validate import validate
 
     return validate(arguments)
+
+
+def _capture(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.capture import capture
+
+    return capture(arguments)
 
 
 def _accept(arguments: argparse.Namespace) -> int:

@@ -706,11 +706,11 @@ def test_a_password_is_nowhere_but_in_memory(line: CommandLine, strict: str) -> 
     held = open_target(str(line.folder / "held.grafeo"))
     failed = [_migrate(line, strict, target="held.grafeo")]
     held.close()
-    failed.append(line.run_here("resume", "4"))  # the journal does not know the password
+    failed.append(line.run_here("resume", "5"))  # the journal does not know the password
     refused(failed[0], EXIT_CONNECTION, "is in use")
     refused(failed[1], EXIT_CONNECTION, "password")
-    outputs.append(line.run_here("resume", "4", "--source", strict))
-    outputs += [line.run_here("runs", "--json"), line.run_here("runs", "show", "4", "--json")]
+    outputs.append(line.run_here("resume", "5", "--source", strict))
+    outputs += [line.run_here("runs", "--json"), line.run_here("runs", "show", "5", "--json")]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in line.environment().items():
             patch.setenv(name, value)

@@ -248,6 +248,7 @@ def test_no_headless_verb_loads_the_interface(line: CommandLine, shop: Shop, sho
         *([verb, "9"] for verb in ("pause", "throttle", "rollback")),
         ["checkpoint", "9", "x"],
         ["accept", "2"],
+        ["capture", "sql", *both[:4]],
         ["repair", "2", "--all", "--preview"],
         ["status"],
         ["runs", "show", "1"],
