@@ -20,7 +20,7 @@ from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.mapping.file import load
 from geode_tui.mapping.model import Mapping
 from geode_tui.migration import repairing, schema_graph, validating
-from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.journal import Journal, NewRun, RunRecord
 from geode_tui.migration.repairing import RepairPlan, RepairRequest, repair_plan
 from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner, RunRequest
@@ -28,6 +28,7 @@ from geode_tui.migration.validating import ValidateRequest
 from geode_tui.target import open_target
 from geode_tui.validation.ledger import Ledger
 from tests.command_line import execute
+from tests.conftest import MakeDatabase
 from tests.graph_dump import Dump, differences, dump
 
 SEED = os.environ.get("SEED") or ("0" if os.environ.get("CI") else str(random.randrange(10**6)))
@@ -310,6 +311,45 @@ def test_a_validation_cannot_be_resumed_or_taken_back(scene: Scene) -> None:
     runner.start()
     runner.join()
     assert "begin it anew" in str(runner.error)
+
+
+def test_another_source_than_the_one_that_was_compared_is_refused(
+    scene: Scene, make_database: MakeDatabase
+) -> None:
+    """The rows of another database are never written, though its tables look the same."""
+    scene.query("MATCH (n:User {id: 11}) SET n.name = 'wrong'")
+    damaged = dump(scene.graph)
+    of, ledger = scene.validate()
+    scene.dsn = make_database(SQL)
+    with pytest.raises(UsageError, match="has changed in"):
+        scene.repair(of, repair_plan(ledger.differences))
+    assert dump(scene.graph) == damaged
+
+
+def test_a_graph_that_was_led_to_another_mapping_since_is_refused(scene: Scene) -> None:
+    """What differed under the old mapping must not be written in its shape."""
+    scene.query("MATCH (n:User {id: 11}) SET n.name = 'wrong'")
+    of, ledger = scene.validate()
+    new = NewRun("", "", str(scene.graph), "", (), "", scene.mapping, 1, None, kind="schema")
+    journal = scene.journal
+    journal.set_state(journal.begin(new).number, "done")
+    with pytest.raises(UsageError, match="to another mapping"):
+        scene.repair(of, repair_plan(ledger.differences))
+
+
+def test_more_than_one_repair_looks_at_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not reached is not called right: the next repair mends it."""
+    scene.query("MATCH (n:User) SET n.name = 'wrong', n._fp = n.id")
+    of, ledger = scene.validate()
+    plan = repair_plan(ledger.differences)
+    monkeypatch.setattr("geode_tui.validation.compare.MOST_CANDIDATES", 50)
+    run, after = scene.repair(of, plan)
+    assert not after.valid
+    told = " ".join(scene.told(run))
+    assert "more differs than one repair looks at" in told
+    assert "does not differ any more" not in told
 
 
 def test_an_entity_that_the_mapping_does_not_have_is_refused(scene: Scene) -> None:

@@ -22,7 +22,7 @@ from geode_tui.migration.events import PHASES
 from geode_tui.migration.journal import Journal, RunKind, RunRecord
 from geode_tui.migration.left_out import left_out_of
 from geode_tui.migration.origin import Origin
-from geode_tui.migration.origins import origin_of
+from geode_tui.migration.origins import changed_fields, origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.migration.pre_images import PreImages
 from geode_tui.migration.schema_graph import count, images, put
@@ -42,7 +42,7 @@ from geode_tui.validation.compare import Candidate, always
 from geode_tui.validation.digests import DigestComparison, Digests
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Difference, Ledger
-from geode_tui.validation.mismatches import is_free
+from geode_tui.validation.mismatches import NAMED_AT_MOST, is_free
 
 STEP_THINGS = 500
 """How much a step writes: so much of the graph is journaled before it."""
@@ -58,6 +58,7 @@ _OTHERS = "no run wrote it: accept it, or take it away by hand"
 _HANGING = "relationships hang on it: repair those first, or take it away by hand"
 _TYPED = "its key has another type in the graph: take it away by hand, then repair"
 _RIGHT = "it does not differ any more"
+_BEYOND = "more differs than one repair looks at: repair again"
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class RepairEngine(ValidateEngine):
         """Repair what was chosen. Raises RunStopped, GeodeTuiError."""
         assert isinstance(request, RepairRequest)
         dsn, of = check_dsn(request.source), self._journal.run(request.of)
+        _require_same_schema(self._journal, of)
         told = self._journal.ledger(of.number)
         if told is None or not request.chosen:
             raise UsageError(f"there is nothing to repair of run {of.number}", "nothing is chosen")
@@ -161,8 +163,10 @@ class RepairEngine(ValidateEngine):
             with self._phase("assess"):
                 stack.push_async_callback(origin.close)
                 entities = await self._opened(record, origin)
+                record = self._journal.run(record.number)
                 chosen = [(entity, key) for entity, key in record.options["chosen"]]
                 _require_known(chosen, entities)
+                _require_same_source(self._journal.run(record.options["of"]), record)
             with self._phase("prepare"):
                 target = await asyncio.to_thread(
                     open_target, record.target, record.graph or None, create=False
@@ -210,10 +214,11 @@ class RepairEngine(ValidateEngine):
             compared = await compare.compare(reader, some)
             work = _Repair(self._journal, record, target, strict=deep and ours is None)
             for entity in some:
-                candidates = list(compared[entity.id].mismatched.values())
-                for candidate, one in await compare.named(entity, candidates):
-                    if (entity.id, one.key) in chosen:
-                        work.add(entity, candidate, one)
+                for candidates in batched(compared[entity.id].mismatched.values(), NAMED_AT_MOST):
+                    for candidate, one in await compare.named(entity, candidates):
+                        if (entity.id, one.key) in chosen:
+                            work.add(entity, candidate, one)
+        work.cut_off = {entity.id for entity in some if compared[entity.id].cut_off}
         self._progress.worker("V", "")
         for deed in work.deeds():
             if self._stop.is_set():
@@ -267,6 +272,7 @@ class _Repair:
     done: dict[Deed, int] = field(default_factory=dict)
     seen: set[Chosen] = field(default_factory=set)
     left: list[tuple[str, str, str]] = field(default_factory=list)
+    cut_off: set[str] = field(default_factory=set)
     _next: tuple[Deed, Entity, Sequence[_Thing]] | None = None
 
     def __post_init__(self) -> None:
@@ -296,7 +302,8 @@ class _Repair:
     def _reason(self, thing: _Thing) -> str:
         """Why something cannot be repaired, by what the graph told; empty where it can."""
         candidate = thing.candidate
-        if candidate.doubled or len(candidate.things) > 1 or len(candidate.rows) > 1:
+        several = candidate.doubled or len(candidate.things) > 1 or len(candidate.rows) > 1
+        if several or any(one.cause == "doubled" for one in thing.differences):
             return _DOUBLED
         if thing.deed == "removed" and candidate.things[0].run is None:
             return _OTHERS
@@ -386,8 +393,11 @@ class _Repair:
             yield f"{things:,} {deed}"
         for entity, key, reason in self.left:
             yield f"{entity} {key}: left alone: {reason}"
-        if gone := len(chosen - self.seen):
-            yield f"{gone:,} left alone: {_RIGHT}"
+        unseen = chosen - self.seen
+        beyond = sum(entity in self.cut_off for entity, _ in unseen)
+        for number, reason in ((len(unseen) - beyond, _RIGHT), (beyond, _BEYOND)):
+            if number:
+                yield f"{number:,} left alone: {reason}"
 
 
 def _counted(target: Target, entities: Sequence[Entity]) -> dict[str, int]:
@@ -408,6 +418,31 @@ def _same_key(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(_same_key, one, other))
     return type(one) is type(other)
+
+
+def _require_same_schema(journal: Journal, of: RunRecord) -> None:
+    """Refuse the ledger of a mapping that the graph does not hold any more."""
+    for other in journal.runs():
+        if other.number <= of.number:
+            return
+        same = other.kind == "schema" and other.graph_identity == of.graph_identity
+        if same and other.state != "rolled back":
+            raise UsageError(
+                f"run {other.number} led {of.place} to another mapping after run {of.number}",
+                "what differed then says nothing of the graph as it is now",
+                "validate with the mapping of now, and repair that",
+            )
+
+
+def _require_same_source(of: RunRecord, record: RunRecord) -> None:
+    """Refuse to write the rows of another source than the one that was compared."""
+    changed = changed_fields(of, record.options["source"])
+    if changed:
+        raise UsageError(
+            f"the source of run {of.number} has changed in {len(changed)} fields",
+            "; ".join(changed[:5]) + ("; …" if len(changed) > 5 else ""),
+            "name the same --source; or validate anew, and repair that",
+        )
 
 
 def _require_known(chosen: Sequence[Chosen], entities: Sequence[Entity]) -> None:

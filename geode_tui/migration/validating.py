@@ -103,6 +103,7 @@ class ValidateEngine(Engine):
         """Connect and compile the mapping; all its entities are queued."""
         await origin.open()
         entities = await origin.entities()
+        self._keep_fields(record, await origin.fields())
         self._show(record, entities)
         for entity in entities:
             self._progress.meter(entity.id).reason = "queued"
