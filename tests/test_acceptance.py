@@ -25,7 +25,7 @@ from geode_tui.validation.ledger import (
     EntityDigest,
     Entry,
     Ledger,
-    signed,
+    sign_of,
 )
 from tests.command_line import CommandLine, Finished, execute
 from tests.conftest import MakeDatabase
@@ -271,8 +271,8 @@ def test_an_entry_and_a_check_are_accepted_as_they_are() -> None:
 @given(st.lists(st.text(), min_size=2, max_size=2, unique=True))
 def test_signs_tell_texts_apart(texts: list[str]) -> None:
     """Also those that look alike, and pieces that would run together."""
-    assert signed(*texts) != signed(*reversed(texts))
-    assert signed("a" + texts[0], "b") != signed("a", texts[0] + "b") or texts[0] == ""
+    assert sign_of(*texts) != sign_of(*reversed(texts))
+    assert sign_of("a" + texts[0], "b") != sign_of("a", texts[0] + "b") or texts[0] == ""
 
 
 def test_a_journal_of_the_version_before_is_taken_over(town: Town) -> None:

@@ -130,24 +130,10 @@ class Engine:
         """Run from the beginning. Raises RunStopped, GeodeTuiError."""
         files = request.kind == "import"
         dsn = request.source if files else check_dsn(request.source)
-        new = NewRun(
-            dsn if files else without_password(dsn),
-            Path(dsn).name if files else short_name(dsn),
-            request.target,
-            request.graph or "",
-            request.schemas,
-            request.label,
-            request.mapping,
-            request.parallel,
-            request.batch_rows,
-            request.kind,
-            request.strategy,
-            request.last_wave,
-            request.dead_limit,
-            _options(request),
-        )
+        told = (dsn, Path(dsn).name) if files else (without_password(dsn), short_name(dsn))
         return await self.begin(
-            new, lambda record: origin_of(record, dsn, request.password, request.mapping)
+            new_run(request, *told, _options(request)),
+            lambda record: origin_of(record, dsn, request.password, request.mapping),
         )
 
     async def begin(self, new: NewRun, origin: NewOrigin) -> Ledger:
@@ -581,6 +567,26 @@ class Engine:
         with contextlib.suppress(GeodeTuiError):  # a full disk must not hide the first reason
             self._journal.set_state(self._number, state, error)
         self._progress.end(state, error)
+
+
+def new_run(request: RunRequest, dsn: str, source: str, options: Mapping[str, Any]) -> NewRun:
+    """What a run is begun with; `dsn` without secrets, `source` is its name for a person."""
+    return NewRun(
+        dsn,
+        source,
+        request.target,
+        request.graph or "",
+        request.schemas,
+        request.label,
+        request.mapping,
+        request.parallel,
+        request.batch_rows,
+        request.kind,
+        request.strategy,
+        request.last_wave,
+        request.dead_limit,
+        dict(options),
+    )
 
 
 def _require_wave(strategy: Strategy, mapping: GraphMapping, name: str) -> None:

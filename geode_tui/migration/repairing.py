@@ -17,7 +17,7 @@ from typing import Any, Literal
 from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.mapping.model import FINGERPRINT, OWN, RUN, STEP
 from geode_tui.migration.backfill import StopRequested
-from geode_tui.migration.engine import RunRequest
+from geode_tui.migration.engine import RunRequest, new_run
 from geode_tui.migration.events import PHASES
 from geode_tui.migration.journal import Journal, RunKind, RunRecord
 from geode_tui.migration.left_out import left_out_of
@@ -26,8 +26,8 @@ from geode_tui.migration.origins import changed_fields, origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.migration.pre_images import PreImages
 from geode_tui.migration.schema_graph import count, images, put
-from geode_tui.migration.validating import ValidateEngine, new_run, snapshot_of
-from geode_tui.source.dsn import check_dsn
+from geode_tui.migration.validating import ValidateEngine, snapshot_of
+from geode_tui.source.dsn import check_dsn, short_name, without_password
 from geode_tui.target import open_target
 from geode_tui.target.model import (
     NodeBatch,
@@ -147,7 +147,7 @@ class RepairEngine(ValidateEngine):
             "mapping": of.options.get("mapping", ""),
         }
         return await self.begin(
-            new_run(request, dsn, options),
+            new_run(request, without_password(dsn), short_name(dsn), options),
             lambda record: origin_of(record, dsn, request.password, request.mapping),
         )
 

@@ -19,8 +19,8 @@ from geode_tui.mapping.file import dump
 from geode_tui.mapping.model import Mapping, NodeRule
 from geode_tui.mapping.steps import Work
 from geode_tui.migration.backfill import NEW_SNAPSHOT, StopRequested
-from geode_tui.migration.engine import Engine, RunRequest, require_same
-from geode_tui.migration.journal import NewRun, RunKind, RunRecord
+from geode_tui.migration.engine import Engine, RunRequest, new_run, require_same
+from geode_tui.migration.journal import RunKind, RunRecord
 from geode_tui.migration.left_out import left_out_by_run, left_out_of
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.pre_images import PreImages
@@ -86,20 +86,8 @@ class SchemaEngine(Engine):
             "version": versions[-1].number if versions else 0,
             "description": request.description,
         }
-        new = NewRun(
-            without_password(dsn),
-            short_name(dsn) if dsn else "the graph alone",
-            request.target,
-            request.graph or "",
-            request.schemas,
-            request.label,
-            request.mapping,
-            request.parallel,
-            request.batch_rows,
-            "schema",
-            dead_limit=request.dead_limit,
-            options=options,
-        )
+        source = short_name(dsn) if dsn else "the graph alone"
+        new = new_run(request, without_password(dsn), source, options)
 
         def origin(record: RunRecord) -> Origin:
             return SchemaOrigin(

@@ -17,9 +17,9 @@ from geode_tui.errors import GeodeTuiError
 from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.migration import versions
 from geode_tui.migration.backfill import StopRequested
-from geode_tui.migration.engine import Engine, RunRequest
+from geode_tui.migration.engine import Engine, RunRequest, new_run
 from geode_tui.migration.events import VALIDATE_PHASES
-from geode_tui.migration.journal import NewRun, RunKind, RunRecord
+from geode_tui.migration.journal import RunKind, RunRecord
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import origin_of
@@ -75,7 +75,8 @@ class ValidateEngine(Engine):
         dsn = check_dsn(request.source)
         if not target_exists(request.target):  # it raises, before the run has a number
             await asyncio.to_thread(open_target, request.target, create=False, read_only=True)
-        record = self._journal.begin(new_run(request, dsn, request.options))
+        told = without_password(dsn), short_name(dsn)
+        record = self._journal.begin(new_run(request, *told, request.options))
         origin = origin_of(record, dsn, request.password, request.mapping)
         return await self._drive(record, origin, resumed=False)
 
@@ -193,23 +194,6 @@ class ValidateEngine(Engine):
             self._progress.meter(entity).reason = f"pending retry: {count:,} keys differ"
         total = sum(keys.values())
         self._progress.worker("V", f"looks again at {total:,} keys in {seconds:g} s")
-
-
-def new_run(request: RunRequest, dsn: str, options: Mapping[str, Any]) -> NewRun:
-    """What a run that reads a source and looks at a graph is begun with."""
-    return NewRun(
-        without_password(dsn),
-        short_name(dsn),
-        request.target,
-        request.graph or "",
-        request.schemas,
-        request.label,
-        request.mapping,
-        request.parallel,
-        request.batch_rows,
-        request.kind,
-        options=dict(options),
-    )
 
 
 @contextlib.asynccontextmanager

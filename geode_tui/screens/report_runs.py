@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from geode_tui.errors import UsageError
 from geode_tui.mapping.model import Mapping
@@ -50,16 +51,8 @@ def validate_request(
     workspace: Workspace, record: RunRecord, mapping: Mapping, options: ValidateOptions
 ) -> ValidateRequest:
     """A validation of the source, target and mapping of a run."""
-    source, password = access(workspace, record)
     return ValidateRequest(
-        source,
-        record.target,
-        mapping,
-        record.graph or None,
-        record.schemas,
-        record.parallel,
-        label=record.label,
-        password=password,
+        **_like(workspace, record, mapping),
         deep=options.deep,
         check_constraints=options.constraints,
         check_references=options.references,
@@ -72,19 +65,23 @@ def repair_request(
     workspace: Workspace, record: RunRecord, mapping: Mapping, plan: RepairPlan
 ) -> RepairRequest:
     """A repair of what a plan has chosen of a run's ledger."""
+    like = _like(workspace, record, mapping)
+    return RepairRequest(**like, of=record.number, chosen=plan.chosen)
+
+
+def _like(workspace: Workspace, record: RunRecord, mapping: Mapping) -> dict[str, Any]:
+    """What a request has in common with a run; it may hold a password."""
     source, password = access(workspace, record)
-    return RepairRequest(
-        source,
-        record.target,
-        mapping,
-        record.graph or None,
-        record.schemas,
-        record.parallel,
-        label=record.label,
-        password=password,
-        of=record.number,
-        chosen=plan.chosen,
-    )
+    return {
+        "source": source,
+        "target": record.target,
+        "mapping": mapping,
+        "graph": record.graph or None,
+        "schemas": record.schemas,
+        "parallel": record.parallel,
+        "label": record.label,
+        "password": password,
+    }
 
 
 def access(workspace: Workspace, record: RunRecord) -> tuple[str, str | None]:

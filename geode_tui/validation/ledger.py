@@ -83,7 +83,7 @@ class Entry:
     @property
     def sign(self) -> str:
         """What an acceptance of the whole entry is about: it, and what is wrong with it."""
-        return signed("entry", self.id, self.kind, self._told)
+        return sign_of("entry", self.id, self.kind, self._told)
 
     @property
     def verdict(self) -> str:
@@ -155,7 +155,7 @@ class Difference:
     @property
     def sign(self) -> str:
         """What an acceptance of it is about: the key, and what exactly differs."""
-        return signed("row", self.entity, self.key, self.where, self.values, self.mark)
+        return sign_of("row", self.entity, self.key, self.where, self.values, self.mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Check:
     @property
     def sign(self) -> str:
         """What an acceptance of it is about: the check, and what came out."""
-        return signed("check", self.kind, self.name, self.source, self.graph)
+        return sign_of("check", self.kind, self.name, self.source, self.graph)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class Ledger:
         return all(entry.balanced for entry in self.entries)
 
 
-def signed(*parts: object) -> str:
+def sign_of(*parts: object) -> str:
     """A short text that stands for some others, all of them."""
     text = json.dumps(parts, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
