@@ -16,20 +16,21 @@ from geode_tui.mapping import file
 from geode_tui.mapping.check import check
 from geode_tui.mapping.difference import changes, compare, patched
 from geode_tui.mapping.infer import infer
-from geode_tui.mapping.model import Mapping, Pair
+from geode_tui.mapping.model import Pair
 from geode_tui.mapping.pairs import check_gql
 from geode_tui.mapping.steps import steps
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.postgres import Source
 from geode_tui.validation.ledger import Check
 from geode_tui.validation.pairs import check_pairs, difference
+from tests.catalogs import SHOP
 from tests.conftest import MakeDatabase, run_now
 from tests.migrate import read_catalog
 from tests.targets import EMBEDDED, GRPC, Targets, contents, loopback, targets
 
 __all__ = ["loopback", "targets"]  # fixtures
 
-SHOP = """
+PEOPLE = """
 CREATE TABLE person (id int PRIMARY KEY, name text, born date, seen timestamptz,
   money numeric(9, 2));
 INSERT INTO person SELECT n, 'person ' || n % 5, date '2000-01-01' + n % 3,
@@ -69,7 +70,7 @@ def asked(
     make_database: MakeDatabase, targets: Targets, tmp_path: Path
 ) -> Iterator[Callable[..., list[Check]]]:
     """Asks pairs of a migrated shop as a validation does; what it holds must not change."""
-    dsn, place = make_database(SHOP), targets.place()
+    dsn, place = make_database(PEOPLE), targets.place()
     request = RunRequest(dsn, place, infer(read_catalog(dsn)))
     runner = Runner(request, journal=tmp_path / "j.sqlite3")
     runner.start()
@@ -255,12 +256,6 @@ def test_words_that_write_are_names_where_they_are_quoted() -> None:
 # -- in the mapping's file ------------------------------------------------------------------------
 
 
-@pytest.fixture
-def shop(make_database: MakeDatabase) -> tuple[Mapping, Any]:
-    catalog = read_catalog(make_database(SHOP))
-    return infer(catalog), catalog
-
-
 WRONG = {
     "no SQL": ("{name: a, gql: RETURN 1}", 0, "sql is missing"),
     "no GQL": ("{name: a, sql: SELECT 1}", 0, "gql is missing"),
@@ -288,23 +283,23 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_check_that_cannot_be_is_told_with_its_line(case: str, shop: tuple[Mapping, Any]) -> None:
+def test_a_check_that_cannot_be_is_told_with_its_line(case: str) -> None:
     """Before anything runs."""
     text, further, what = WRONG[case]
-    document = file.dump(shop[0])
+    document = file.dump(infer(SHOP))
     line = document.count("\n") + 3 + further
     document += f"checks:\n- {{name: one, sql: SELECT 1, gql: RETURN 1}}\n- {text}\n"
     with pytest.raises(MappingError) as error:
-        check(file.parse(document, "m.yaml"), shop[1])
+        check(file.parse(document, "m.yaml"), SHOP)
     assert error.value.what.startswith(f"m.yaml line {line}: {what}"), error.value.what
 
 
-def test_checks_stay_in_the_file_and_change_no_graph(shop: tuple[Mapping, Any]) -> None:
+def test_checks_stay_in_the_file_and_change_no_graph() -> None:
     """They are read as written; a difference names them, and takes no step."""
-    mapping, catalog = shop
+    mapping = infer(SHOP)
     checked = replace(mapping, checks=GOOD)
     again = file.parse(file.dump(checked))
-    check(again, catalog)
+    check(again, SHOP)
     assert again.mapping == checked
     assert "checks" not in file.dump(mapping)
     other = replace(checked, checks=(replace(GOOD[0], gql=GOOD[0].gql.lower()), *GOOD[1:]))

@@ -37,6 +37,10 @@ from geode_tui.validation.sides import RowReader
 from geode_tui.validation.statistics import check_required, check_statistics
 from geode_tui.validation.verify import take_ledger
 
+_NOT_ALONE = (
+    "the graph held something before the run: required properties, statistics and degrees are of"
+    " all that is there, and are not compared"
+)
 _OURS = (versions.LABEL,)
 """Labels of nodes that no rule makes, and that are ours."""
 
@@ -143,6 +147,8 @@ class ValidateEngine(Engine):
                 digests=digests,
             )
             self._progress.worker("V", "further checks")
+            if left_out.before:
+                self._tell("info", _NOT_ALONE)
             mapping = journal.mapping(record.number)
             checks = await _checks(options, mapping, reader, target, entities, left_out)
         self._progress.worker("V", "")
@@ -222,9 +228,9 @@ async def _checks(
         checks += await check_constraints(target, entities)
     if not left_out.before:
         checks += await check_required(target, entities)
+        chosen = ("*",) if options.get("statistics") else mapping.statistics
+        checks += await check_statistics(reader, target, entities, left_out.entities, chosen)
     if options.get("check_references") and not left_out.before:
         checks += await check_degrees(reader, target, entities, left_out.entities)
-    chosen = ("*",) if options.get("statistics") else mapping.statistics
-    checks += await check_statistics(reader, target, entities, left_out.entities, chosen)
     checks += await check_pairs(reader, target, mapping.checks)
     return checks
