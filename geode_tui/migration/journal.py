@@ -40,6 +40,7 @@ from geode_tui.migration.events import (
 )
 from geode_tui.migration.live import Live
 from geode_tui.migration.locks import Locks
+from geode_tui.migration.replication.captures import Captures
 from geode_tui.migration.store import Store
 from geode_tui.target import TargetPlan
 from geode_tui.target.geode_dsn import graph_identity
@@ -138,7 +139,8 @@ class Journal:
     """The journal's file, and the rooms in it; safe for several threads.
 
     Runs, their phases, happenings, findings and ledgers are here; `chunks`, `dead_letters`,
-    `acceptances`, `audit`, `control`, `checkpoints`, `live` and `locks` are rooms of their own.
+    `acceptances`, `audit`, `captures`, `checkpoints`, `control`, `live` and `locks` are rooms of
+    their own.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -147,6 +149,7 @@ class Journal:
         self.chunks = Chunks(self.store)
         self.dead_letters = DeadLetters(self.store)
         self.acceptances = Acceptances(self.store)
+        self.captures = Captures(self.store)
         self.audit = Audit(self.store)
         self.control = Control(self.store)
         self.checkpoints = Checkpoints(self.store)

@@ -19,7 +19,7 @@ from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.paths import journal_file
 from geode_tui.target.geode_dsn import graph_identity
 
-FORMAT = 3
+FORMAT = 4
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
@@ -101,6 +101,41 @@ CREATE TABLE IF NOT EXISTS audit (
   what TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, previous TEXT NOT NULL,
   hash TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS audit_run ON audit (run);
+CREATE TABLE IF NOT EXISTS capture (
+  run INTEGER PRIMARY KEY, way TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
+  made REAL NOT NULL, started TEXT NOT NULL DEFAULT '', fence TEXT NOT NULL DEFAULT '',
+  fence_at REAL, caught_up REAL, stale_since REAL, captured INTEGER NOT NULL DEFAULT 0,
+  applied INTEGER NOT NULL DEFAULT 0, options TEXT NOT NULL DEFAULT '{}');
+CREATE TABLE IF NOT EXISTS touched (
+  run INTEGER NOT NULL, entity TEXT NOT NULL, written INTEGER NOT NULL DEFAULT 0,
+  removed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, entity));
+CREATE TABLE IF NOT EXISTS stream_live (
+  run INTEGER NOT NULL, part TEXT NOT NULL, at REAL NOT NULL, document TEXT NOT NULL,
+  PRIMARY KEY (run, part));
+CREATE TABLE IF NOT EXISTS stream_metric (
+  run INTEGER NOT NULL, at REAL NOT NULL, lag REAL, captured_rate REAL NOT NULL,
+  applied_rate REAL NOT NULL, backlog INTEGER NOT NULL, retained INTEGER,
+  PRIMARY KEY (run, at));
+CREATE TABLE IF NOT EXISTS waived_gate (
+  run INTEGER NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL,
+  at REAL NOT NULL, PRIMARY KEY (run, name));
+CREATE TABLE IF NOT EXISTS cutover (
+  id INTEGER PRIMARY KEY, run INTEGER NOT NULL, rehearsal INTEGER NOT NULL, state TEXT NOT NULL,
+  method TEXT NOT NULL, budget REAL NOT NULL, begun REAL NOT NULL, ended REAL,
+  frozen REAL, released REAL, watch_until REAL, token TEXT NOT NULL DEFAULT '',
+  error TEXT NOT NULL DEFAULT '', options TEXT NOT NULL DEFAULT '{}');
+CREATE INDEX IF NOT EXISTS cutover_run ON cutover (run);
+CREATE TABLE IF NOT EXISTS cutover_step (
+  cutover INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL,
+  state TEXT NOT NULL, started REAL, ended REAL, undo TEXT NOT NULL DEFAULT '',
+  detail TEXT NOT NULL DEFAULT '', PRIMARY KEY (cutover, number));
+CREATE TABLE IF NOT EXISTS cutover_request (
+  run INTEGER PRIMARY KEY, what TEXT NOT NULL, who TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS parallel_answer (
+  id INTEGER PRIMARY KEY, run INTEGER NOT NULL, pair TEXT NOT NULL, at REAL NOT NULL,
+  equal INTEGER NOT NULL, sql_seconds REAL NOT NULL, gql_seconds REAL NOT NULL,
+  detail TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS parallel_answer_run ON parallel_answer (run, pair, at);
 CREATE TABLE IF NOT EXISTS audit_head (
   one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, hash TEXT NOT NULL);
 """
