@@ -2,9 +2,12 @@
 
 A table of so many rows is moved into an embedded graph; then everything is compared by its stored
 digests and by digests made anew, each in a process of its own, and the seconds are set against
-those of the backfill. The embedded graph keeps in memory what was read of it once: what that takes
-is told apart (`--deep` reads all of it) from what the comparison takes. Then 10 rows are changed at
-random places: how many rows were looked at one by one to name them, and what it cost.
+those of the backfill; so are those of a whole `validate`, with the ledger and all that always
+belongs to it. The embedded graph keeps in memory what was read of it once: what that takes is told
+apart (`--deep` reads all of it) from what the comparison takes. Then 10 rows are changed at random
+places: how many rows were looked at one by one to name them, and what it cost. In the end every row
+of the source is changed, so that all differs: what is told then must not take more memory either.
+1 when a row is not named, or one that is right, or what was promised is not kept.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -20,10 +22,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from benchmarks.scale import database
 from geode_tui.mapping.file import load
+from geode_tui.mapping.model import Mapping
+from geode_tui.migration.events import Phase
 from geode_tui.migration.plan import make_plan
 from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.migration.validating import ValidateRequest
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
 from geode_tui.validation.compare import always
@@ -34,29 +41,62 @@ from geode_tui.validation.verify import take_ledger
 
 MILLION = 1_000_000
 DAMAGED = 10
+MOST_TIME, MOST_READ = 1 / 3, 0.01
+"""What is promised: shares of the backfill's time, and of both sides' ten million rows each."""
+RETRIES = (0.0,)
+LOOKS = 1 + len(RETRIES)
+WAYS = ("ledger", "stored", "deep", "validate")
+_TAKEN = {
+    "grown_mb": "MB of it the comparison's",
+    "read_mb": "MB the graph itself took to be read whole",
+    "read": "rows of both sides looked at one by one, at each look",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure and print; 0 when all that was promised is kept."""
     rows = int(arguments[0]) if arguments else MILLION
     with database(rows) as (dsn, folder):
-        moved = _child("backfill", dsn, folder)
-        print(f"backfill of {rows:,} rows: {moved['seconds']:.1f} s", flush=True)
-        for way in ("ledger", "stored", "deep"):
-            found = _child(way, dsn, folder)
-            _print(way, found, moved["seconds"])
-            if found["read_mb"]:
-                print(f"{'':22} {found['read_mb']:,.0f} MB the graph itself took to be read whole")
+        moved = _child("backfill", dsn, folder)["seconds"]
+        print(f"backfill of {rows:,} rows: {moved:.1f} s", flush=True)
+        found = {way: _looked(way, way, dsn, folder, moved) for way in WAYS}
         numbers = random.Random(rows).sample(range(1, rows + 1), DAMAGED)
         _damage(folder, numbers)
-        found = _child("stored", dsn, folder)
-        _print("stored, after damage", found, moved["seconds"])
-        named = {int(key.removeprefix("id=")) for key in found["keys"]}
-        print(f"{len(named & set(numbers))} of {DAMAGED} damaged rows named, {len(named)} in all")
-        print(
-            f"rows looked at one by one: {found['read']:,}, {found['read'] / rows / 2:.3%} of both"
-        )
-    return 0 if named == set(numbers) else 1
+        damaged = _looked("stored", "stored, after damage", dsn, folder, moved)
+        asyncio.run(_change_all(dsn))
+        changed = _looked("stored", "stored, all rows changed", dsn, folder, moved)
+    named = {int(key.removeprefix("id=")) for key in damaged["keys"]}
+    share = found["stored"]["seconds"] / moved
+    read = LOOKS * damaged["read"] / rows / 2
+    few = read <= MOST_READ or rows < 10 * MILLION
+    print(f"{len(named & set(numbers))} of {DAMAGED} damaged rows named, {len(named)} in all")
+    kept = (
+        _promise("full digest validation by the backfill", f"{share:.2f}", share <= MOST_TIME),
+        _promise(f"rows looked at one by one in {LOOKS} looks", f"{read:.3%}", few),
+        named == set(numbers) and not changed["balanced"],
+        all(found[way]["balanced"] for way in WAYS),
+    )
+    return 0 if all(kept) else 1
+
+
+def _promise(what: str, figure: str, kept: bool) -> bool:
+    print(f"{what}: {figure}{'' if kept else ', which is more than was promised'}")
+    return kept
+
+
+def _looked(way: str, name: str, dsn: str, folder: Path, backfill: float) -> dict[str, Any]:
+    """Compare in one of the ways, and print what it cost."""
+    found = _child(way, dsn, folder)
+    verdict = "balanced" if found["balanced"] else f"{found['mismatched']:,} named as mismatched"
+    print(
+        f"{name:26} {found['seconds']:7.1f} s, {found['seconds'] / backfill:.2f} of the backfill; "
+        f"{verdict}; peak {found['peak_mb']:,.0f} MB",
+        flush=True,
+    )
+    for key, words in _TAKEN.items():
+        if found.get(key):
+            print(f"{'':26} {found[key]:7,.0f} {words}", flush=True)
+    return found
 
 
 def _child(way: str, dsn: str, folder: Path) -> dict[str, Any]:
@@ -64,16 +104,6 @@ def _child(way: str, dsn: str, folder: Path) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
-
-
-def _print(way: str, found: dict[str, Any], backfill: float) -> None:
-    ratio = found["seconds"] / backfill
-    verdict = "balanced" if found["balanced"] else f"{found['mismatched']} mismatched"
-    print(
-        f"{way:22} {found['seconds']:7.1f} s, {ratio:.2f} of the backfill; {verdict}; "
-        f"peak {found['peak_mb']:,.0f} MB, {found['grown_mb']:,.0f} MB of it the comparison's",
-        flush=True,
-    )
 
 
 def _damage(folder: Path, numbers: Sequence[int]) -> None:
@@ -84,20 +114,40 @@ def _damage(folder: Path, numbers: Sequence[int]) -> None:
     graph.close()
 
 
+async def _change_all(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("UPDATE big SET active = NOT coalesce(active, false)")
+    finally:
+        await connection.close()
+
+
 def backfill(dsn: str, folder: Path) -> dict[str, Any]:
     """Move all rows; the seconds of the backfill."""
-    mapping = load(folder / "mapping.yaml").mapping
-    runner = Runner(
-        RunRequest(dsn, str(folder / "graph.grafeo"), mapping), journal=folder / "journal.sqlite3"
-    )
+    return {"seconds": _run(RunRequest(*_move(dsn, folder)), folder, "backfill")[0]}
+
+
+def validate(dsn: str, folder: Path) -> dict[str, Any]:
+    """A whole validation as the command makes it; the seconds without those to open the graph."""
+    seconds, ledger = _run(ValidateRequest(*_move(dsn, folder)), folder, "verify")
+    return _told(ledger, seconds)
+
+
+def _move(dsn: str, folder: Path) -> tuple[str, str, Mapping]:
+    return dsn, str(folder / "graph.grafeo"), load(folder / "mapping.yaml").mapping
+
+
+def _run(request: RunRequest, folder: Path, timed: Phase) -> tuple[float, Ledger]:
+    """Drive a run to its end; the seconds of one of its phases."""
+    runner = Runner(request, journal=folder / "journal.sqlite3")
     runner.start()
     runner.join()
-    if runner.error is not None:
+    if runner.error is not None or runner.ledger is None:
         raise SystemExit(str(runner.error))
-    phase = next(phase for phase in runner.snapshot().phases if phase.name == "backfill")
+    phase = next(phase for phase in runner.snapshot().phases if phase.name == timed)
     assert phase.started is not None
     assert phase.ended is not None
-    return {"seconds": phase.ended - phase.started}
+    return phase.ended - phase.started, runner.ledger
 
 
 async def compare(way: str, dsn: str, folder: Path) -> dict[str, Any]:
@@ -106,16 +156,16 @@ async def compare(way: str, dsn: str, folder: Path) -> dict[str, Any]:
     plan = make_plan(load(folder / "mapping.yaml").mapping, await source.catalog())
     reader = await source.snapshot(sorted({entity.rule.table for entity in plan.entities}))
     target = open_target(str(folder / "graph.grafeo"), None, create=False, read_only=True)
-    opened = _peak_megabytes()
+    opened = _megabytes("VmRSS")
     if way == "deep":
         for entity in plan.entities:
             for _ in target.scan_whole(entity.shape, SCANNED_AT_ONCE):
                 pass
-    before, begun = _peak_megabytes(), time.perf_counter()
+    before, begun = _forget_peak(), time.perf_counter()
     if way == "ledger":
         ledger = await take_ledger(reader, target, plan.entities, {})
     else:
-        digests = Digests(always(reader), deep=way == "deep", retries=(0.0,))
+        digests = Digests(always(reader), deep=way == "deep", retries=RETRIES)
         compare_all = DigestComparison(target, {}, None, True, digests, lambda entity: None)
         empty = await take_ledger(reader, target, [], {})
         ledger = await compare_all.add_to(empty, reader, plan.entities)
@@ -123,28 +173,39 @@ async def compare(way: str, dsn: str, folder: Path) -> dict[str, Any]:
     target.close()
     await reader.close()
     await source.close()
-    return _told(ledger, seconds, before) | {"read_mb": before - opened}
+    return _told(ledger, seconds) | {
+        "read_mb": before - opened,
+        "grown_mb": _megabytes("VmHWM") - before,
+    }
 
 
-def _told(ledger: Ledger, seconds: float, before: float) -> dict[str, Any]:
+def _told(ledger: Ledger, seconds: float) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "balanced": ledger.balanced and not ledger.differences,
         "mismatched": len(ledger.differences),
         "keys": [difference.key for difference in ledger.differences],
         "read": sum(digest.read for digest in ledger.digests),
-        "peak_mb": _peak_megabytes(),
-        "grown_mb": _peak_megabytes() - before,
+        "peak_mb": _megabytes("VmHWM"),
     }
 
 
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _forget_peak() -> float:
+    """What this process holds now, from which on its peak is measured."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _megabytes("VmRSS")
+
+
+def _megabytes(name: str) -> float:
+    """What the kernel tells of this process: `VmRSS`, or the peak of it, `VmHWM`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 if __name__ == "__main__":
     _way, _dsn, _folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    if _way == "backfill":
-        print(json.dumps(backfill(_dsn, _folder)))
+    if _way in ("backfill", "validate"):
+        _work = backfill if _way == "backfill" else validate
+        print(json.dumps(_work(_dsn, _folder)))
     else:
         print(json.dumps(asyncio.run(compare(_way, _dsn, _folder))))
