@@ -361,7 +361,7 @@ class Extract:
         for name, value in zip(self.cursor_columns, texts, strict=True):
             column = self.table.column(name)
             assert column is not None
-            values.append(cast(value.copy(), _cursor_type(column)))
+            values.append(cast(value.copy(), cursor_type(column)))
         return values
 
     def _compare(self, operator: _Comparison, after: int = 0) -> Sql:
@@ -463,7 +463,7 @@ def _extract(
     reading: Reading,
 ) -> Extract:
     start, end, own = values
-    cursor = _cursor_columns(table) if reading == "key" else ()
+    cursor = cursor_columns_of(table) if reading == "key" else ()
     for number, column in enumerate(cursor):
         name = exp.column(column.name, table=OWNER, quoted=True)
         query.select(_aliased(f"k{number}", cast(name, "text")), copy=False)
@@ -545,7 +545,8 @@ def _counted_where(condition: Sql) -> Sql:
     return exp.Filter(this=_star(), expression=exp.Where(this=condition))
 
 
-def _cursor_columns(table: Table) -> tuple[Column, ...]:
+def cursor_columns_of(table: Table) -> tuple[Column, ...]:
+    """The columns a table is read by along its key, none where it has no key."""
     key = row_key(table)
     return tuple(column_named(table, name) for name in key.columns) if key else ()
 
@@ -569,7 +570,7 @@ def _sampled(source: exp.Expr, percent: float | None, seed: int | None = None) -
     return source
 
 
-def _cursor_type(column: Column) -> str:
+def cursor_type(column: Column) -> str:
     """The type a cursor's text is cast back to: without the modifier that could cut it."""
     resolved = column.type.resolved()
     plain = resolved.kind == "base" and resolved.name in ("bpchar", "varchar", "numeric")

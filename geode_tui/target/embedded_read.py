@@ -17,6 +17,7 @@ from geode_tui.target.embedded_session import (
     Session,
     chosen,
     from_starts,
+    is_of,
     keyed,
     ranges,
 )
@@ -246,6 +247,19 @@ class Reading(Session):
         wanted = set(steps)
         rows = self._execute(statement, _bounds(run, steps))
         return [(r["step"], _relationship_key(shape, r)) for r in rows if r["step"] in wanted]
+
+    def leading_from(
+        self, shape: RelationshipShape, starts: Sequence[Key], run: str
+    ) -> list[tuple[int, RelationshipKey]]:
+        """The step and the key of what a run wrote of a shape and leads away from some nodes."""
+        collected = []
+        for start in {n for n in self._node_ids(shape.start, starts, run) if n is not None}:
+            for end, edge_id in self._graph.get_node_edges(start, "out", [shape.type]):
+                edge = self._graph.get_edge(edge_id)
+                own = edge.properties() if edge is not None else {}
+                if own.get(RUN) == run and is_of(self._graph.get_node(end), shape.end):
+                    collected.append(((start, end), own))
+        return [(own.get(STEP) or 0, key) for key, own in self._keyed_edges(shape, collected)]
 
     # -- digests ----------------------------------------------------------------------------------
 

@@ -257,6 +257,17 @@ class Reading:
             if row[0] in wanted
         ]
 
+    def leading_from(
+        self, shape: RelationshipShape, starts: Sequence[Key], run: str
+    ) -> list[tuple[int, RelationshipKey]]:
+        """The step and the key of what a run wrote of a shape and leads away from some nodes."""
+        items = [f"r.{STEP}", *_identity(shape)]
+        pattern = f"{keyed_node('a', shape.start, 'a')}{led(shape)}{labelled('b', shape.end)}"
+        text = f"MATCH {pattern} WHERE r.{RUN} = row.run RETURN {numbered(items)}"
+        rows = [key_row(shape.start, key, "a") | {"run": run} for key in starts]
+        found = self._statements.ask(text, rows, given_of(b=shape.end))
+        return [(row[0] or 0, _relationship_key(shape, row[1:])) for row in found]
+
     def _nodes_of(self, shape: NodeShape, keys: Sequence[Key]) -> list[list[GraphNode]]:
         """The nodes of each key, the oldest first."""
         found: list[list[GraphNode]] = [[] for _ in keys]

@@ -326,6 +326,12 @@ class Target(Protocol):
         """The relationship of each key as it is, None where there is none; see `node_images`."""
         ...
 
+    def leading_from(
+        self, shape: RelationshipShape, starts: Sequence[Key], run: str
+    ) -> list[tuple[int, RelationshipKey]]:
+        """The step and the key of what a run wrote of a shape and leads away from some nodes."""
+        ...
+
     def put_nodes(
         self,
         shape: NodeShape,

@@ -51,6 +51,12 @@ class WrittenOnce:
         """Not for files: an export overwrites nothing."""
         raise unsupported(_UNCHANGED)
 
+    def leading_from(
+        self, shape: RelationshipShape, starts: Sequence[Key], run: str
+    ) -> list[tuple[int, RelationshipKey]]:
+        """Not for files."""
+        raise unsupported(_UNCHANGED)
+
     def relationship_images(
         self, shape: RelationshipShape, keys: Sequence[RelationshipKey], run: str | None = None
     ) -> list[RelationshipImage | None]:
