@@ -77,6 +77,10 @@ class Captures:
         row = self._store.one("SELECT * FROM capture WHERE run = ?", run)
         return _capture(row) if row else None
 
+    def runs(self) -> list[int]:
+        """The runs that have a capture, the newest first."""
+        return [row["run"] for row in self._store.all("SELECT run FROM capture ORDER BY run DESC")]
+
     def set_state(self, run: int, state: CaptureState, why: str = "") -> None:
         """Journal the state of a capture."""
         before = self.of(run)

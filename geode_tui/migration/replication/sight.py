@@ -1,0 +1,126 @@
+"""How synchronization and cutover of a run stand, as whoever looks finds them in the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geode_tui.migration.control import Knobs
+from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.replication.captures import Capture
+from geode_tui.migration.replication.state import CutoverSnapshot, Moment, SyncSnapshot
+
+CURVE_SECONDS = 600.0
+"""Curves show so long a time."""
+AT_REST = ("stopped", "failed")
+"""States of a synchronization that no process drives."""
+MOVING = ("freezing", "frozen", "flipped", "watching", "falling back")
+"""States of a cutover that a process drives; before and after them nothing moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationSight:
+    """What one look at the journal found of a run with change capture.
+
+    `driven` says whether a process holds the run; `moments` are those of the last ten minutes.
+    """
+
+    record: RunRecord
+    capture: Capture
+    sync: SyncSnapshot | None = None
+    cutover: CutoverSnapshot | None = None
+    knobs: Knobs = Knobs()
+    driven: bool = False
+    moments: tuple[Moment, ...] = ()
+
+    @property
+    def run(self) -> int:
+        """The run's number."""
+        return self.record.number
+
+    @property
+    def lost(self) -> bool:
+        """Whether changes were missed: capture ended before they were read."""
+        return self.capture.state == "lost"
+
+    @property
+    def syncing(self) -> bool:
+        """Whether synchronization goes, as far as it told last and its process lives."""
+        sync = self.sync
+        return sync is not None and sync.state not in AT_REST and self.driven
+
+    @property
+    def cutting(self) -> bool:
+        """Whether a cutover or a rehearsal goes."""
+        cutover = self.cutover
+        return cutover is not None and cutover.state in MOVING
+
+    def sync_silence(self, now: float) -> float | None:
+        """Seconds since synchronization told of itself; None where it need not."""
+        sync = self.sync
+        if sync is None or sync.state in AT_REST:
+            return None
+        return max(0.0, now - sync.told_at)
+
+    def cutover_silence(self, now: float) -> float | None:
+        """Seconds since the cutover told of itself; None where it need not."""
+        cutover = self.cutover
+        if cutover is None or cutover.state not in MOVING:
+            return None
+        return max(0.0, now - cutover.told_at)
+
+
+class ReplicationWatch:
+    """Looks at the newest run with change capture, or at the one that was chosen.
+
+    `look` reads the journal and may block: call it in a thread, one at a time. All else is cheap
+    and tells what the last look found.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.chosen: int | None = None
+        self.sight: ReplicationSight | None = None
+        self.looked = False
+        self.runs: Sequence[int] = ()
+        self._path = path
+
+    def choose(self, number: int) -> None:
+        """Look at that run from now on."""
+        if number != self.chosen:
+            self.chosen, self.looked = number, False
+
+    def look(self) -> None:
+        """Read the journal. Raises GeodeTuiError."""
+        with contextlib.closing(Journal(self._path)) as journal:
+            self.runs = journal.captures.runs()
+            chosen = self.chosen if self.chosen in self.runs else None
+            number = chosen or next(iter(self.runs), None)
+            self.sight = None if number is None else self._look_at(journal, number)
+        self.looked = True
+
+    def _look_at(self, journal: Journal, number: int) -> ReplicationSight | None:
+        captures = journal.captures
+        capture = captures.of(number)
+        if capture is None:
+            return None
+        return ReplicationSight(
+            journal.run(number),
+            capture,
+            captures.sync(number),
+            captures.cutover(number),
+            journal.control.knobs(number),
+            journal.locks.held(f"run-{number}"),
+            self._moments(journal, number),
+        )
+
+    def _moments(self, journal: Journal, number: int) -> tuple[Moment, ...]:
+        """The last ten minutes; of those known already only what came since is read."""
+        known: tuple[Moment, ...] = ()
+        if self.sight is not None and self.sight.run == number:
+            known = self.sight.moments
+        since = time.time() - CURVE_SECONDS
+        fresh = journal.captures.moments(number, known[-1].at if known else since)
+        return (*(moment for moment in known if moment.at > since), *fresh)
