@@ -41,6 +41,7 @@ from geode_tui.migration.events import (
 from geode_tui.migration.live import Live
 from geode_tui.migration.locks import Locks
 from geode_tui.migration.replication.captures import Captures
+from geode_tui.migration.replication.cutovers import Cutovers
 from geode_tui.migration.store import Store
 from geode_tui.target import TargetPlan
 from geode_tui.target.geode_dsn import graph_identity
@@ -139,8 +140,8 @@ class Journal:
     """The journal's file, and the rooms in it; safe for several threads.
 
     Runs, their phases, happenings, findings and ledgers are here; `chunks`, `dead_letters`,
-    `acceptances`, `audit`, `captures`, `checkpoints`, `control`, `live` and `locks` are rooms of
-    their own.
+    `acceptances`, `audit`, `captures`, `checkpoints`, `control`, `cutovers`, `live` and `locks` are
+    rooms of their own.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -150,6 +151,7 @@ class Journal:
         self.dead_letters = DeadLetters(self.store)
         self.acceptances = Acceptances(self.store)
         self.captures = Captures(self.store)
+        self.cutovers = Cutovers(self.store)
         self.audit = Audit(self.store)
         self.control = Control(self.store)
         self.checkpoints = Checkpoints(self.store)
@@ -456,7 +458,10 @@ class Journal:
         return set(gates)
 
     def set_ledger(self, number: int, ledger: Ledger) -> None:
-        """Journal a run's ledger."""
+        """Journal a run's ledger; what comes to its graph from now on makes it stale."""
+        if ledger.touched is None:
+            touched = self.acceptances.touched(self.run(number).graph_identity)
+            ledger = replace(ledger, touched=tuple(touched.items()))
         differing = sum(not entry.balanced for entry in ledger.entries)
         verdict = {"balanced": ledger.balanced, "entries": len(ledger.entries)}
         rows = [(number, n, json.dumps(asdict(d))) for n, d in enumerate(ledger.differences)]
@@ -510,4 +515,5 @@ def _ledger(document: dict[str, Any]) -> Ledger:
         document["taken"],
         tuple(EntityDigest(**digest) for digest in document.get("digests", ())),
         checks,
+        tuple((entity, count) for entity, count in document.get("touched") or ()),
     )
