@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -487,7 +487,7 @@ class Slot:
 
     async def read(
         self, connection: Connection, upto: str, rows: int = READ_ROWS, *, most: int | None = None
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncGenerator[list[Event]]:
         """The events up to a position (see `flushed`), in lists of about `rows`.
 
         They come by a cursor, so that memory stays flat however large a transaction is; the
