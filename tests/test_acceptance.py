@@ -236,7 +236,7 @@ def test_an_entry_balances_when_all_of_it_is_settled_and_only_then(
         }
         for state in ("accepted", "repaired")
     }
-    (entry,) = settle(ledger, Settled(**by_state)).entries
+    (entry,) = settle(ledger, Settled(by_state["accepted"], by_state["repaired"])).entries
     standing = states.count("")
     assert entry.mismatched == standing
     assert (entry.accepted, entry.repaired) == (states.count("accepted"), states.count("repaired"))

@@ -114,11 +114,22 @@ class Acceptances:
             )
 
     def settled(self, place: Place, run: int) -> Settled:
-        """What is accepted in a graph, and what of a run's ledger was repaired since."""
+        """What is accepted in a graph, what of a run's ledger was repaired, what changed since."""
         accepted = {one.sign: f"{one.reason} ({one.who})" for one in self.of(place)}
         rows = self._store.all(
             "SELECT repaired.sign, repaired.run FROM repaired JOIN run ON run.number = repaired.run"
             " WHERE repaired.of = ? AND run.state <> 'rolled back'",
             run,
         )
-        return Settled(accepted, {row["sign"]: f"by run {row['run']}" for row in rows})
+        repaired = {row["sign"]: f"by run {row['run']}" for row in rows}
+        return Settled(accepted, repaired, self.touched(place))
+
+    def touched(self, place: Place) -> dict[str, int]:
+        """By entity how many captured changes have touched a graph so far."""
+        rows = self._store.all(
+            "SELECT entity, sum(written + removed) AS changes FROM touched"
+            " JOIN run ON run.number = touched.run"
+            " WHERE graph_identity(run.target) = ? AND run.graph = ? GROUP BY entity",
+            *place,
+        )
+        return {row["entity"]: row["changes"] for row in rows}

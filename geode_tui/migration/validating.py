@@ -123,6 +123,7 @@ class ValidateEngine(Engine):
         if left_out.runs:
             runs = ", ".join(map(str, left_out.runs))
             self._tell("info", f"dead letters and orphans are those of run {runs}")
+        touched = await asyncio.to_thread(journal.acceptances.touched, record.graph_identity)
         async with snapshot_of(origin) as reader:
             journal.set_source(record.number, origin.identity)
             journal.set_snapshot(record.number, reader.fence)
@@ -152,7 +153,8 @@ class ValidateEngine(Engine):
             mapping = journal.mapping(record.number)
             checks = await _checks(options, mapping, reader, target, entities, left_out)
         self._progress.worker("V", "")
-        return self._settled(record, replace(ledger, checks=tuple(checks)))
+        told = replace(ledger, checks=tuple(checks), touched=tuple(touched.items()))
+        return self._settled(record, told)
 
     def _settled(self, record: RunRecord, ledger: Ledger) -> Ledger:
         """Journal a ledger; what is accepted in its graph counts no more."""

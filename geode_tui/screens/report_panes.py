@@ -17,7 +17,8 @@ earlier run, **c** copies the command that does the same, **y** what has the foc
 """
 _STATES = """
 Each line has a state: **✓** validated, **✗** mismatched, **≈** suspended (it changed at every
-look), **○** accepted for a reason, **↻** repaired by a later run.
+look), **○** accepted for a reason, **↻** repaired by a later run, **◔** stale (changes touched it
+since: **v** compares again).
 """
 
 

@@ -100,11 +100,12 @@ def _verdict(ledger: Ledger) -> Content:
 
 
 def _settled(ledger: Ledger) -> Content:
-    """How much of it is accepted or repaired."""
+    """How much of it is suspended, stale, accepted or repaired."""
     reasons = sum(bool(entry.reason) for entry in ledger.entries)
     reasons += sum(bool(check.reason) for check in ledger.checks)
     counts: tuple[tuple[State, int], ...] = (
         ("suspended", sum(entry.suspended for entry in ledger.entries)),
+        ("stale", sum(entry.state == "stale" for entry in ledger.entries)),
         ("accepted", reasons + sum(entry.accepted for entry in ledger.entries)),
         ("repaired", sum(entry.repaired for entry in ledger.entries)),
     )

@@ -1,8 +1,8 @@
-"""What of a ledger is settled: accepted by somebody for a reason, or repaired since."""
+"""What of a ledger is settled: accepted by somebody for a reason, repaired or touched since."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from geode_tui.validation.ledger import Check, Difference, Entry, Ledger
@@ -10,18 +10,23 @@ from geode_tui.validation.ledger import Check, Difference, Entry, Ledger
 
 @dataclass(frozen=True)
 class Settled:
-    """By the sign of a difference, an entry or a check: why it is accepted, or who repaired it."""
+    """By the sign of a difference, an entry or a check: why it is accepted, or who repaired it.
+
+    `touched` is by entity how many captured changes have touched it by now.
+    """
 
     accepted: Mapping[str, str] = field(default_factory=dict)
     repaired: Mapping[str, str] = field(default_factory=dict)
+    touched: Mapping[str, int] = field(default_factory=dict)
 
 
 def settle(ledger: Ledger, settled: Settled) -> Ledger:
-    """The ledger with what is accepted or repaired told as such.
+    """The ledger with what is accepted or repaired told as such, and what was touched since.
 
     A row counts no more in what is wrong with its entry. An entry of which more differs than was
     told one by one stays mismatched: nobody has seen all of it.
     """
+    ledger = _touched(ledger, settled.touched)
     if not (settled.accepted or settled.repaired):
         return ledger
     differences = tuple(_difference(one, settled) for one in ledger.differences)
@@ -36,6 +41,26 @@ def settle(ledger: Ledger, settled: Settled) -> Ledger:
     )
     checks = tuple(_check(check, settled) for check in ledger.checks)
     return replace(ledger, entries=entries, differences=differences, checks=checks)
+
+
+def _touched(ledger: Ledger, now: Mapping[str, int]) -> Ledger:
+    """The ledger with how many changes came to each entry since it was begun."""
+    then = dict(ledger.touched or ())
+    since = {name: count - then.get(name, 0) for name, count in now.items()}
+    if not any(count > 0 for count in since.values()):
+        return ledger
+    entries = (
+        replace(entry, stale=max(0, since.get(_owner(entry, since), 0))) for entry in ledger.entries
+    )
+    return replace(ledger, entries=tuple(entries))
+
+
+def _owner(entry: Entry, entities: Iterable[str]) -> str:
+    """The entity that an entry is about: `User:Admin` and `User.city` are about `User`."""
+    if entry.kind in ("node", "relationship"):
+        return entry.id
+    owners = [one for one in entities if entry.id.startswith((f"{one}:", f"{one}."))]
+    return max(owners, key=len, default="")
 
 
 def _difference(one: Difference, settled: Settled) -> Difference:

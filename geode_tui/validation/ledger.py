@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 EntryKind = Literal["node", "relationship", "label", "join"]
-EntryState = Literal["mismatched", "suspended", "accepted", "repaired", "validated"]
+EntryState = Literal["mismatched", "suspended", "accepted", "stale", "repaired", "validated"]
 DifferenceState = Literal["mismatched", "suspended", "accepted", "repaired"]
 
 
@@ -28,8 +28,9 @@ class Entry:
     digests and did so again later, `suspended` ones changed at every look. Of what
     differs `accepted` has been accepted and `repaired` written again since: it counts no more in
     the other numbers, and `settled` rows of it were in the source and not in the graph (negative:
-    the other way). `reason` is why the whole entry is accepted as it is. `source_sql` and
-    `target_gql` are the two queries that anyone can run.
+    the other way). `reason` is why the whole entry is accepted as it is. `stale` changes touched
+    it since the ledger was taken. `source_sql` and `target_gql` are the two queries that anyone
+    can run.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Entry:
     repaired: int = 0
     settled: int = 0
     reason: str = ""
+    stale: int = 0
 
     @property
     def missing(self) -> int:
@@ -78,6 +80,8 @@ class Entry:
             return "suspended" if self.suspended and only_suspended else "mismatched"
         if self.accepted or self.reason:
             return "accepted"
+        if self.stale:
+            return "stale"
         return "repaired" if self.repaired else "validated"
 
     @property
@@ -87,7 +91,7 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        """What is wrong in words, or `balanced`; then what is accepted or repaired."""
+        """What is wrong in words, or `balanced`; what is accepted or repaired, what came since."""
         parts = [self._told or "balanced"]
         if self.reason:
             parts.append("accepted as it is")
@@ -95,6 +99,8 @@ class Entry:
             parts.append(f"{self.accepted:,} accepted")
         if self.repaired:
             parts.append(f"{self.repaired:,} repaired since")
+        if self.stale:
+            parts.append(f"{self.stale:,} {'change' if self.stale == 1 else 'changes'} since")
         return ", ".join(parts)
 
     @property
@@ -212,7 +218,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All entries with the differences found; `taken` in seconds since the epoch."""
+    """All entries with the differences found; `taken` in seconds since the epoch.
+
+    `touched` is how many captured changes had touched each entity when it was begun.
+    """
 
     entries: tuple[Entry, ...]
     differences: tuple[Difference, ...] = ()
@@ -220,6 +229,7 @@ class Ledger:
     taken: float = 0.0
     digests: tuple[EntityDigest, ...] = ()
     checks: tuple[Check, ...] = ()
+    touched: tuple[tuple[str, int], ...] | None = None
 
     @property
     def valid(self) -> bool:

@@ -60,6 +60,7 @@ STATES: dict[EntryState, tuple[str, str]] = {
     "mismatched": ("✗", "It differs, and did so again later."),
     "suspended": ("≈", "It changed at every look: validate again when it is calmer."),
     "accepted": ("○", "It differs, and somebody accepted that for a reason."),
+    "stale": ("◔", "Nothing differed; changes touched it since: validate again."),
     "repaired": ("↻", "It differed, and was written again since."),
     "validated": ("✓", "Nothing differs."),
 }
@@ -322,6 +323,8 @@ class Report:
             told = f"{self.unbalanced:,} of {count:,} entries differ"
         if self.failed:
             told += f"; {self.failed:,} of {len(self.checks):,} checks failed"
+        if stale := sum(line.entry.stale > 0 for line in self.lines):
+            told += f"; {stale:,} touched by changes since"
         return f"{told}; {self.settled_told}" if self.settled_told else told
 
     @property
@@ -607,6 +610,9 @@ def _notes(entry: Entry, digest: EntityDigest | None, named: int) -> Iterator[st
         keys = "key" if entry.suspended == 1 else "keys"
         told = f"{entry.suspended:,} {keys} changed at every look"
         yield f"suspended: {told}: validate again when it is calmer"
+    if entry.stale:
+        changes = "change" if entry.stale == 1 else "changes"
+        yield f"stale: {entry.stale:,} captured {changes} touched it since: validate again"
 
 
 def _totals(entries: Sequence[Entry]) -> Iterator[Total]:

@@ -19,6 +19,7 @@ _COLOURS: dict[State, str] = {
     "mismatched": "$text-error",
     "suspended": "$text-warning",
     "accepted": "$text-accent",
+    "stale": "$text-warning",
     "repaired": "$text-primary",
     "validated": "$text-success",
 }
