@@ -303,11 +303,8 @@ class Freeze:
                     await other.execute("SELECT pg_terminate_backend($1)", pid)
 
     async def _sessions(self, watcher: Connection, *, granted: bool) -> list[Session]:
-        own = [pid for pid in (self.pid, watcher.get_server_pid()) if pid is not None]
-        oids = [one.oid for one in self.relations]
-        with _told():
-            rows = await watcher.fetch(sql.SESSIONS, oids, granted, own)
-        return [Session(**dict(row)) for row in rows]
+        own = (self.pid,) if self.pid is not None else ()
+        return await sessions_on(watcher, self.relations, granted=granted, own=own)
 
 
 async def relations(connection: Connection, tables: Sequence[TableName]) -> tuple[Relation, ...]:
@@ -347,6 +344,16 @@ async def remove(connection: Connection, name: str) -> bool:
             await _patiently(connection, [sql.drop_trigger(row["trigger"], table)])
         await _patiently(connection, list(sql.drop_schema(Names(name))))
     return True
+
+
+async def sessions_on(
+    watcher: Connection, tables: Sequence[Relation], *, granted: bool, own: Sequence[int] = ()
+) -> list[Session]:
+    """Who holds (`granted`), or waits for, a lock on the tables that keeps a freeze from them."""
+    ours = [*own, watcher.get_server_pid()]
+    with _told():
+        rows = await watcher.fetch(sql.SESSIONS, [one.oid for one in tables], granted, ours)
+    return [Session(**dict(row)) for row in rows]
 
 
 async def long_transactions(
