@@ -39,9 +39,12 @@ class Named:
 
     def fits(self, difference: Difference) -> bool:
         """Whether a difference is about this rule and has all of these values in its key."""
-        return difference.entity == self.entity and all(
-            re.search(rf"(?:^row |=){re.escape(value)}(?:$|, |\))", difference.key)
-            for value in self.key
+        return difference.entity == self.entity and self.is_in(difference.key)
+
+    def is_in(self, key: str) -> bool:
+        """Whether a key as it is told has all of these values."""
+        return all(
+            re.search(rf"(?:^row |=){re.escape(value)}(?:$|, |\))", key) for value in self.key
         )
 
     def shows(self, difference: Difference) -> bool:

@@ -3,8 +3,9 @@
 A small database of every type is migrated once. Each trial copies the graph, does one of the kinds
 of damage of `benchmarks.damage` to it at a random place, and validates it: whether that is found,
 and whether the very key is named and nothing else. No sample of rows is read back besides: the
-digests and the counts must tell all. SEED=n repeats the trials of a seed, LANES=n runs n kinds side
-by side.
+digests and the counts must tell all. Of each kind one more trial is validated by the command line,
+which must end with 4 and name the key in its document. SEED=n repeats the trials of a seed,
+LANES=n runs n kinds side by side.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ import grafeo
 from benchmarks import damage_source
 from benchmarks.damage import KINDS, Damage, Kind, Place, missed
 from geode_tui.demo import EmbeddedPostgres
+from geode_tui.errors import EXIT_DIFFERS
 from geode_tui.mapping.extract import Extract
 from geode_tui.mapping.file import load
+from geode_tui.migration import validating
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.left_out import left_out_of
 from geode_tui.migration.plan import make_plan
@@ -43,6 +46,7 @@ from geode_tui.validation.digests import Digests
 from geode_tui.validation.entity import Entity, Record
 from geode_tui.validation.ledger import Ledger
 from geode_tui.validation.sides import RowReader
+from tests.command_line import CommandLine
 from tests.migrate import migrate, read_catalog
 
 TRIALS = 100
@@ -128,6 +132,12 @@ class Trials:
                     wrong.append(f"{'deep' if deep else 'plain'}: {why}")
         return f"{done.what}: {'; '.join(wrong)}" if wrong else ""
 
+    def trial_by_command(self, kind: Kind, seed: object) -> str:
+        """The same as `trial`, of the command line."""
+        graph_file, done = self.damaged(kind, seed)
+        wrong = missed_by_command(self._original, graph_file, done, deep=not kind.plain)
+        return f"{done.what}: {wrong}" if wrong else ""
+
     async def ledger(self, graph_file: Path, deep: bool, fresh: bool = False) -> Ledger:
         """Validate a graph; with `fresh` against a new snapshot of the source."""
         if fresh:
@@ -151,6 +161,33 @@ class Trials:
             )
         finally:
             target.close()
+
+
+def missed_by_command(original: Original, graph_file: Path, done: Damage, deep: bool) -> str:
+    """What `geode-tui validate` does not tell of a damage; empty when all is well.
+
+    What differs is looked at again at once. For a main thread only.
+    """
+    command = validate_command(original, graph_file, deep)
+    with mock.patch.object(validating, "RETRIES", (0.0,)):
+        ended = CommandLine(graph_file.parent).run_here(*command)
+    if ended.code != EXIT_DIFFERS:
+        return f"not found: validate ended with {ended.code}"
+    told = {(one["entity"], one["key"]) for one in ended.json["differences"]}
+    unnamed = [
+        str(named)
+        for named in done.named
+        if not any(one == named.entity and named.is_in(key) for one, key in told)
+    ]
+    return f"validate does not name {'; '.join(unnamed)}" if unnamed else ""
+
+
+def validate_command(original: Original, graph_file: Path, deep: bool) -> tuple[str, ...]:
+    """The command line that validates a copy of the graph."""
+    mapping = original.folder / "mapping.yaml"
+    place = ("--target", str(graph_file), "--mapping", str(mapping))
+    options = ("--deep", "--json") if deep else ("--json",)
+    return ("validate", "--source", original.dsn, *place, *options)
 
 
 def damage(graph_file: Path, entities: Sequence[Entity], kind: Kind, seed: object) -> Damage:
@@ -233,14 +270,14 @@ def _lane(dsn: str, folder: Path) -> tuple[asyncio.Runner, Trials]:
 
 
 def _done(job: _Job) -> list[str]:
-    """What each trial of a job missed."""
+    """What each trial of a job missed; the last one is that of the command line."""
     runner, trials = _lane(job.dsn, job.folder)
+    kind = KINDS[job.kind]
 
     async def work() -> list[str]:
-        kind = KINDS[job.kind]
         return [await trials.trial(kind, f"{job.seed}/{n}") for n in range(job.trials)]
 
-    return runner.run(work())
+    return [*runner.run(work()), trials.trial_by_command(kind, f"{job.seed}/command")]
 
 
 async def _is_good(original: Original) -> bool:
@@ -254,18 +291,20 @@ def _run(original: Original, seed: int, each: int, lanes: int) -> bool:
     if not asyncio.run(_is_good(original)):
         print("differences are found in the graph that nobody damaged")
         return False
-    print(f"{'kind':<54}{'trials':>7}{'found':>7}{'named':>7}")
+    print(f"{'kind':<54}{'trials':>7}{'found':>7}{'named':>7}{'exit 4':>7}")
     unnoticed = 0
     jobs = [_Job(original.dsn, original.folder, kind, seed, each) for kind in KINDS]
     with ProcessPoolExecutor(lanes) as pool:
-        for job, told in zip(jobs, pool.map(_done, jobs), strict=True):
-            wrong = [why for why in told if why]
+        for job, (*told, by_command) in zip(jobs, pool.map(_done, jobs), strict=True):
+            named = told.count("")
             found = sum("not found" not in why for why in told)
+            wrong = [why for why in (*told, by_command) if why]
             unnoticed += len(wrong)
-            row = f"{job.kind:<54}{each:>7}{found:>7}{each - len(wrong):>7}"
+            ended = "no" if by_command else "yes"
+            row = f"{job.kind:<54}{each:>7}{found:>7}{named:>7}{ended:>7}"
             print(row, *(f"  {why}" for why in wrong[:_SHOWN]), sep="\n", flush=True)
-    seconds = time.monotonic() - begun
-    print(f"{unnoticed} of {each * len(KINDS)} not found or not named, {seconds:,.0f} s")
+    seconds, trials = time.monotonic() - begun, (each + 1) * len(KINDS)
+    print(f"{unnoticed} of {trials:,} not found or not named, {seconds:,.0f} s")
     return not unnoticed
 
 
