@@ -148,7 +148,7 @@ class Freeze:
             self.attempts = attempt + 1
             asked, steady = time.time(), time.monotonic()
             self._deadline = steady + budget
-            found = await self._try(budget, attempt)
+            found = await self._try(budget)
             if found is None:
                 return asked
             if attempt + 1 < ATTEMPTS:
@@ -208,7 +208,7 @@ class Freeze:
         """End our session, if there is one; triggers stay as they are."""
         await self._let_go()
 
-    async def _try(self, budget: float, attempt: int) -> str | None:
+    async def _try(self, budget: float) -> str | None:
         """One attempt; None when it worked, else who is in the way."""
         connection = await self.connect()
         self._held = connection
@@ -216,7 +216,7 @@ class Freeze:
             with _told():
                 await connection.execute("SET application_name = 'geode-tui freeze'")
                 self.relations = await relations(connection, self.tables)
-                await self._begin(connection, budget, attempt)
+                await self._begin(connection, budget)
                 for statement in sql.lock_tables(self.relations):
                     await connection.execute(statement)
                 await connection.execute(f"SET LOCAL statement_timeout = {_milliseconds(budget)}")
@@ -237,7 +237,7 @@ class Freeze:
             await self._let_go()
         return None
 
-    async def _begin(self, connection: Connection, budget: float, attempt: int) -> None:
+    async def _begin(self, connection: Connection, budget: float) -> None:
         patience = VACUUM_MILLISECONDS if self._vacuumed else LOCK_MILLISECONDS
         lasts = _milliseconds(budget)
         await connection.execute(
@@ -274,17 +274,17 @@ class Freeze:
         await self._let_go()
 
     async def _keep_triggers(self) -> None:
+        """Under a lock that nobody who wrote since can have let us have: it held until now."""
         async with _session(self.connect) as connection:
-            with _told():
-                found = await standing(connection, self.name)
-                if found is None or not found.holds:
-                    raise _over()
-                await _replace(connection, self.name, None, self.what)
-                now = await connection.fetchval(
-                    "SELECT extract(epoch FROM clock_timestamp())::float8"
-                )
-                if found.until is not None and now >= found.until:
-                    raise _over()
+            await self._begin(connection, max(0.1, self.seconds_left))
+            for statement in sql.lock_tables(self.relations):
+                await connection.execute(statement)
+            found = await standing(connection, self.name)
+            if found is None or not found.holds:
+                raise _over()
+            for statement in sql.make_function(Names(self.name), None, self.what):
+                await connection.execute(statement)
+            await connection.execute("COMMIT")
 
     async def _let_go(self) -> None:
         """End the session that holds the tables; the server ends it where we cannot."""

@@ -7,6 +7,7 @@ before. What somebody waives stays told with the reason, and covers only what wa
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -268,7 +269,7 @@ def _lag(journal: Journal, health: SyncSnapshot, limits: GateLimits) -> _Found:
 
 
 def _longest_gap(moments: Sequence[float]) -> float:
-    pairs = zip(moments, moments[1:], strict=False)
+    pairs = itertools.pairwise(moments)
     return max((later - earlier for earlier, later in pairs), default=0.0)
 
 
