@@ -20,6 +20,7 @@ import grafeo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from junitparser import Failure, JUnitXml, Skipped
 
 from geode_tui.cli import main
 from geode_tui.commands.output import ledger_document, show_ledger
@@ -342,6 +343,36 @@ def test_the_sample_is_told_with_its_bound() -> None:
     wanted = "0 of 3,000 sampled: at most 0.1 % wrong with 95 % confidence"
     assert bound_in_words(3_000, 0) == wanted
     assert bound_in_words(0, 0) == "nothing was sampled"
+
+
+@pytest.mark.parametrize("ledger", ["plain", "settled", "hostile", "empty"])
+def test_a_junit_parser_reads_what_the_json_document_says(ledger: str) -> None:
+    """A parser that others wrote finds the same cases, and counts the same by itself."""
+    made = {"plain": _ledger, "settled": _settled_ledger, "hostile": _hostile, "empty": _empty}
+    report, document = _report(made[ledger]()), ledger_document(made[ledger](), FACTS)
+    xml = JUnitXml.fromstring(as_junit(report).encode())
+    assert isinstance(xml, JUnitXml)
+    [suite] = xml
+    stated = (suite.tests, suite.failures, suite.skipped, suite.errors)
+    suite.update_statistics()
+    assert (suite.tests, suite.failures, suite.skipped, suite.errors) == stated
+    told = {Failure: "mismatched", Skipped: "accepted"}
+    states = [told[type(case.result[0])] if case.result else "fine" for case in suite]
+    wanted = [_outcome(one["state"], one["balanced"]) for one in document["entries"]]
+    wanted += [_outcome(one["state"], one["state"] != "failed") for one in document["checks"]]
+    assert states == wanted
+    assert suite.failures == wanted.count("mismatched")
+    properties = {one.name: one.value for one in suite.properties()}  # type: ignore[no-untyped-call]
+    assert properties["verdict"] == report.verdict
+    assert properties["sample"] == report.bound
+
+
+def _empty() -> Ledger:
+    return Ledger(())
+
+
+def _outcome(state: str, fine: bool) -> str:
+    return "accepted" if state == "accepted" else "fine" if fine else "mismatched"
 
 
 # -- states ---------------------------------------------------------------------------------------
