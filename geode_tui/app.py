@@ -1,4 +1,4 @@
-"""The terminal interface: six screens on one workspace."""
+"""The terminal interface: eight screens on one workspace."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ _SCREENS = {
     "run": "RunScreen",
     "report": "ReportScreen",
     "history": "HistoryScreen",
+    "sync": "SyncScreen",
+    "cutover": "CutoverScreen",
 }
 
 

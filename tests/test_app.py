@@ -35,7 +35,7 @@ from geode_tui.screens.settings import settings_file
 from tests.conftest import MakeDatabase
 from tests.terminal import BROAD, NARROW, SIZES, footer_keys, screen_text, settle
 
-MODES = ("connect", "schema", "mapping", "run", "report", "history")
+MODES = ("connect", "schema", "mapping", "run", "report", "history", "sync", "cutover")
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from geode_tui.mapping.suggest import Suggestion, suggest
 from geode_tui.migration.journal import RunRecord
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile
+from geode_tui.migration.replication.sight import ReplicationWatch
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.migration.target_names import mapping_findings
 from geode_tui.migration.watch import RunWatch, ShownRun
@@ -72,6 +73,9 @@ class Workspace:
         self.parallel = parallel
         self.runner: Runner | None = None
         self.watch: RunWatch | None = None
+        self.replication = ReplicationWatch()
+        self.synchronizer: Runner | None = None
+        self.cutover: Runner | None = None
         self._saved: Mapping | None = None
         self._password: str | None = None
 
@@ -279,6 +283,10 @@ class Workspace:
             "mapping": ["map", "--source", source, *schemas, "--output", str(self.mapping_path)],
             "run": ["migrate", "--source", source, *schemas, *place, *graph, *mapping],
             "history": ["runs"],
+            "sync": [
+                *("migrate", "--strategy", "zero-downtime", "--source", source),
+                *(*schemas, *place, *graph, *mapping),
+            ],
             "report": ["validate", "--source", source, *schemas, *place, *graph, *mapping],
         }
         return shlex.join(["geode-tui", *words.get(screen, [])])

@@ -26,6 +26,8 @@ _MODE_HELP = {
     "run": "the migration as it goes",
     "report": "the proof that it arrived",
     "history": "every run: reopen, resume, roll back, compare",
+    "sync": "changes of the source, captured and applied",
+    "cutover": "from the source to the graph: gates, freeze, flip, and the way back",
 }
 
 

@@ -11,12 +11,15 @@ from textual.style import Style
 from textual.widget import Widget
 
 from geode_tui.migration.events import RunState
+from geode_tui.migration.replication.sight import ReplicationSight
 from geode_tui.migration.workspace import Workspace
+from geode_tui.widgets.cutover_text import cutover_mark
 from geode_tui.widgets.run_states import RUN_STATES, run_state_text
+from geode_tui.widgets.sync_text import all_alarms, mark_of
 
-MODES = ("connect", "schema", "mapping", "run", "report", "history")
-_TITLES = ("Connect", "Schema", "Map", "Run", "Report", "History")
-_BETWEEN, _TIGHT = " ─ ", "  "
+MODES = ("connect", "schema", "mapping", "run", "report", "history", "sync", "cutover")
+_TITLES = ("Connect", "Schema", "Map", "Run", "Report", "History", "Sync", "Cutover")
+_BETWEEN, _TIGHT, _TIGHTEST = " ─ ", "  ", " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,17 @@ def phase_marks(workspace: Workspace) -> tuple[PhaseMark, ...]:
         mapping = _DONE if workspace.saved else PhaseMark("! unsaved", "$text-warning")
     run = workspace.foremost_run
     state = run.snapshot().state if run else "new"
-    return connected, schema, mapping, _run_mark(state), _report_mark(workspace, state), _NOTHING
+    sight = workspace.replication.sight
+    return (
+        connected,
+        schema,
+        mapping,
+        _run_mark(state),
+        _report_mark(workspace, state),
+        _NOTHING,
+        _sync_mark(sight),
+        _cutover_mark(sight),
+    )
 
 
 def _run_mark(state: RunState) -> PhaseMark:
@@ -66,6 +79,21 @@ def _report_mark(workspace: Workspace, state: RunState) -> PhaseMark:
     return _DONE if ledger.balanced else _DIFFERS
 
 
+def _sync_mark(sight: ReplicationSight | None) -> PhaseMark:
+    if sight is None:
+        return _NOTHING
+    text, colour = mark_of(sight)
+    if any(alarm.severity == "error" for alarm in all_alarms(sight)):
+        return PhaseMark("✗ alarm", "$text-error")
+    return PhaseMark(text if text[0] in "✗!" else text[:1], colour)
+
+
+def _cutover_mark(sight: ReplicationSight | None) -> PhaseMark:
+    if sight is None or sight.cutover is None:
+        return _NOTHING
+    return PhaseMark(*cutover_mark(sight.cutover))
+
+
 class PhaseStrip(Widget):
     """`1 Connect ✓ ─ 2 Schema ✓ ─ 3 Map ! unsaved ─ 4 Run … ─ …`; a click goes there."""
 
@@ -73,7 +101,7 @@ class PhaseStrip(Widget):
     PhaseStrip { height: 1; background: $surface; color: $foreground; padding: 0 1; }
     """
 
-    marks: reactive[tuple[PhaseMark, ...]] = reactive((_WAITING,) * (len(MODES) - 1) + (_NOTHING,))
+    marks: reactive[tuple[PhaseMark, ...]] = reactive((_WAITING,) * 5 + (_NOTHING,) * 3)
     """The states, in the order of the screens."""
 
     def __init__(self, mode: str) -> None:
@@ -86,19 +114,20 @@ class PhaseStrip(Widget):
 
     def render(self) -> Content:
         """The phases, that of this screen lit; without the words where they do not fit."""
+        brief = [mark.brief for mark in self.marks]
         line = self._line(self.marks, _BETWEEN)
-        if line.cell_length > self.content_size.width:
-            line = self._line([mark.brief for mark in self.marks], _BETWEEN)
-        if line.cell_length > self.content_size.width:
-            line = self._line([mark.brief for mark in self.marks], _TIGHT)
+        for between, gap in ((_BETWEEN, " "), (_TIGHT, " "), (_TIGHTEST, " "), (_TIGHTEST, "")):
+            if line.cell_length <= self.content_size.width:
+                break
+            line = self._line(brief, between, gap)
         return line
 
-    def _line(self, marks: Sequence[PhaseMark], between: str) -> Content:
+    def _line(self, marks: Sequence[PhaseMark], between: str, gap: str = " ") -> Content:
         parts: list[Content] = []
         for number, (mode, title, mark) in enumerate(zip(MODES, _TITLES, marks, strict=True), 1):
             lit = "bold reverse" if mode == self._mode else ""
             name = Content.assemble((f"{number} {title}", lit))
             if mark.text:
-                name = Content.assemble(name, " ", (mark.text, mark.colour))
+                name = Content.assemble(name, gap, (mark.text, mark.colour))
             parts.append(name.stylize(Style.from_meta({"@click": f"app.mode('{mode}')"})))
         return Content.assemble((between, "$text-muted")).join(parts)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.replication.captures import Capture
 from geode_tui.migration.replication.state import CutoverSnapshot, Moment, SyncSnapshot
+from geode_tui.paths import journal_there
 
 CURVE_SECONDS = 600.0
 """Curves show so long a time."""
@@ -32,7 +34,7 @@ class ReplicationSight:
     capture: Capture
     sync: SyncSnapshot | None = None
     cutover: CutoverSnapshot | None = None
-    knobs: Knobs = Knobs()
+    knobs: Knobs = field(default_factory=Knobs)
     driven: bool = False
     moments: tuple[Moment, ...] = ()
 
@@ -76,8 +78,8 @@ class ReplicationSight:
 class ReplicationWatch:
     """Looks at the newest run with change capture, or at the one that was chosen.
 
-    `look` reads the journal and may block: call it in a thread, one at a time. All else is cheap
-    and tells what the last look found.
+    `look` reads the journal and may block: call it in a thread. All else is cheap and tells what
+    the last look found.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -86,6 +88,7 @@ class ReplicationWatch:
         self.looked = False
         self.runs: Sequence[int] = ()
         self._path = path
+        self._looking = threading.Lock()
 
     def choose(self, number: int) -> None:
         """Look at that run from now on."""
@@ -93,13 +96,22 @@ class ReplicationWatch:
             self.chosen, self.looked = number, False
 
     def look(self) -> None:
-        """Read the journal. Raises GeodeTuiError."""
+        """Read the journal, unless another look is under way. Raises GeodeTuiError."""
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            if self._path is not None or journal_there():
+                self._read()
+            self.looked = True
+        finally:
+            self._looking.release()
+
+    def _read(self) -> None:
         with contextlib.closing(Journal(self._path)) as journal:
             self.runs = journal.captures.runs()
             chosen = self.chosen if self.chosen in self.runs else None
             number = chosen or next(iter(self.runs), None)
             self.sight = None if number is None else self._look_at(journal, number)
-        self.looked = True
 
     def _look_at(self, journal: Journal, number: int) -> ReplicationSight | None:
         captures = journal.captures

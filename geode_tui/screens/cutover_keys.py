@@ -1,0 +1,339 @@
+"""The keys of a cutover: check, waive, rehearse, start, abort, keep, fall back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+
+from geode_tui.errors import GeodeTuiError, RunStopped
+from geode_tui.migration.process import ProcessRunner
+from geode_tui.migration.replication.sight import MOVING, ReplicationSight
+from geode_tui.migration.replication.state import CutoverSnapshot, Gate
+from geode_tui.migration.runner import Runner
+from geode_tui.screens import cutover_requests
+from geode_tui.screens.dialogs import ConfirmDialog, PromptDialog, TextDialog
+from geode_tui.screens.replication import ReplicationScreen
+from geode_tui.widgets.cutover_text import percentile
+from geode_tui.widgets.figures import counted
+from geode_tui.widgets.gate_table import GateTable, gate_detail, may_waive
+from geode_tui.widgets.status_line import PRODUCTION
+from geode_tui.widgets.sync_text import seconds_text
+from geode_tui.widgets.text import one_line
+
+_BEFORE_FLIP = ("gates", "freezing", "frozen")
+_FINAL = ("kept", "fallen back")
+_LONGEST_REASON = 500
+
+
+class CutoverKeys(ReplicationScreen):
+    """A screen from which a cutover is driven."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "escape", "abort", "abort", id="cutover.abort", tooltip="Abort; all is as it was before"
+        ),
+        Binding("escape", "back", "back", show=False, id="screen.back", tooltip="Go back"),
+        Binding(
+            "enter",
+            "start",
+            "start",
+            key_display="enter",
+            id="cutover.start",
+            tooltip="Start the cutover; the name of the database must be typed",
+        ),
+        Binding(
+            "R",
+            "rehearse",
+            "rehearse",
+            id="cutover.rehearse",
+            tooltip="All but the flip; tells how long writes stand",
+        ),
+        Binding(
+            "w",
+            "waive",
+            "waive",
+            id="cutover.waive",
+            tooltip="Let it through the gate under the cursor, for a reason; or take that back",
+        ),
+        Binding("r", "check", "check gates", id="cutover.check", tooltip="Check all gates now"),
+        Binding(
+            "K",
+            "keep",
+            "keep",
+            id="cutover.keep",
+            tooltip="The graph stays the master; the watch window ends",
+        ),
+        Binding(
+            "F",
+            "fall_back",
+            "fall back",
+            id="cutover.fall-back",
+            tooltip="What the graph got goes to the source, and writes go on there",
+        ),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: Runner | None = None
+
+    @property
+    def gate_table(self) -> GateTable:
+        """The gates, with the one that is looked at."""
+        raise NotImplementedError
+
+    @property
+    def cutover(self) -> CutoverSnapshot | None:
+        """The cutover as it was told last."""
+        return self.sight.cutover if self.sight is not None else None
+
+    @property
+    def _own_goes(self) -> bool:
+        own = self.workspace.cutover
+        return own is not None and not own.finished
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether something is under way that must end before anything else begins."""
+        return self._own_goes or (self.sight is not None and self.sight.cutting)
+
+    @property
+    def _can_abort(self) -> bool:
+        cutover = self.cutover
+        state = cutover.state if cutover is not None else "gates"
+        if state in ("freezing", "frozen"):
+            return True
+        return self._own_goes and state not in (*MOVING, *_FINAL)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what is possible now."""
+        cutover = self.cutover
+        if action in ("check", "rehearse", "start"):
+            over = cutover is not None and cutover.state in _FINAL
+            return self.sight is not None and not self._under_way and not over
+        if action == "waive":
+            return self._gate_to_waive() is not None and not self._under_way
+        if action == "abort":
+            return self._can_abort
+        if action in ("keep", "fall_back"):
+            return cutover is not None and cutover.state in ("flipped", "watching")
+        return super().check_action(action, parameters)
+
+    def _gate_to_waive(self) -> Gate | None:
+        gate = self.gate_table.gate
+        return gate if gate is not None and (may_waive(gate) or gate.reason) else None
+
+    def action_copy_command(self) -> None:
+        """Copy the command of what comes next: rehearse, or the cutover itself."""
+        sight, cutover = self.sight, self.cutover
+        if sight is None:
+            command = "geode-tui cutover --help"
+        elif cutover is not None and cutover.state in ("flipped", "watching"):
+            command = f"geode-tui cutover {sight.run} --fall-back"
+        else:
+            passed = cutover is not None and cutover.gates and all(g.passed for g in cutover.gates)
+            command = f"geode-tui cutover {sight.run}" + ("" if passed else " --rehearse")
+        self.app.copy_to_clipboard(command)
+        self.say(f"copied: {command}")
+
+    def draw(self) -> None:
+        """Show the last look, and how the cutover of this sitting ended."""
+        super().draw()
+        own = self.workspace.cutover
+        if own is None or own is self._told or not own.finished:
+            return
+        self._told = own
+        self.refresh_bindings()
+        error = own.error
+        if error is None or isinstance(error, RunStopped):
+            return  # the state says how it ended
+        if self.is_current:
+            self.show_error(error)
+        else:
+            text = f"the cutover failed: {one_line(error.what)} · 8 cutover"
+            self.app.notify(text, severity="error", timeout=10, markup=False)
+
+    # Before it.
+
+    def action_check(self) -> None:
+        """Check all gates now; nothing else is done."""
+        self._go("check")
+
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_waive(self) -> None:
+        """Let it through the gate under the cursor, for a reason; or take that back."""
+        sight, gate = self.sight, self._gate_to_waive()
+        if sight is None or gate is None:
+            self.say("put the cursor on a gate that can be waived")
+            return
+        if gate.reason:
+            await self._withdraw(sight, gate)
+            return
+        dialog = PromptDialog(
+            f"waive: {gate.title}",
+            message=f"{gate.evidence}\n\nWhy may it go through? The reason is journaled.",
+            check=_reason_check,
+        )
+        reason = await self.app.push_screen_wait(dialog)
+        if reason is not None:
+            await asyncio.to_thread(cutover_requests.waive, sight.run, gate.name, reason.strip())
+            self.say("waived; r checks the gates again")
+            self._recheck()
+
+    async def _withdraw(self, sight: ReplicationSight, gate: Gate) -> None:
+        text = f"{gate.title}\nwaived by {gate.waived_by or 'somebody'}: {gate.reason}"
+        dialog = ConfirmDialog("waive it no more?", text, yes="take it back", no="leave it")
+        if await self.app.push_screen_wait(dialog):
+            await asyncio.to_thread(cutover_requests.withdraw, sight.run, gate.name)
+            self._recheck()
+
+    def _recheck(self) -> None:
+        """The gates are told anew by the one who checks them."""
+        if not self._under_way:
+            self._go("check")
+
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_rehearse(self) -> None:
+        """All but the flip, when a person says so."""
+        sight = self.sight
+        if sight is None:
+            return
+        budget = self._budget()
+        text = (
+            f"{_from_to(sight)}\n\nDoes all but the flip. Writes stand at most {budget}; then they"
+            " go on by themselves, whatever happens. esc aborts."
+        )
+        production = sight.record.label.upper() == PRODUCTION
+        name = self.database(sight) if production else ""
+        dialog = ConfirmDialog("rehearse?", text, yes="rehearse", no="not now", type_name=name)
+        if await self.app.push_screen_wait(dialog):
+            self._go("rehearse")
+
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_start(self) -> None:
+        """Start, when every gate is passed and a person types the name of the database."""
+        sight, cutover = self.sight, self.cutover
+        if sight is None or not self.check_action("start", ()):
+            return
+        gates = cutover.gates if cutover is not None else ()
+        closed = [gate for gate in gates if not gate.passed]
+        if not gates:
+            self.say("the gates are not checked yet: press r")
+            return
+        if closed:
+            self.gate_table.go_to(closed[0])
+            now = max(gate.checked_at for gate in gates)
+            text = "\n\n".join(gate_detail(gate, now).plain for gate in closed)
+            title = f"nothing moves: {counted(len(closed), 'gate')} not passed"
+            self.app.push_screen(TextDialog(title, text))
+            return
+        dialog = ConfirmDialog(
+            "start the cutover?",
+            f"{_from_to(sight)}\n\n{self._what_comes()}",
+            yes="start",
+            no="not now",
+            type_name=self.database(sight),
+        )
+        if await self.app.push_screen_wait(dialog):
+            self._go("start")
+
+    def _what_comes(self) -> str:
+        cutover = self.cutover
+        lines = [f"Writes to the source stand at most {self._budget()}, then they go on."]
+        if cutover is not None and cutover.rehearsals:
+            usual = seconds_text(percentile(cutover.rehearsals, 0.5))
+            most = seconds_text(max(cutover.rehearsals))
+            count = counted(len(cutover.rehearsals), "rehearsal")
+            lines.append(f"In {count}: {usual} usually, {most} at most.")
+        waived = [g for g in (cutover.gates if cutover is not None else ()) if g.reason]
+        lines += [f"○ waived: {gate.title}: {gate.reason}" for gate in waived]
+        lines.append("esc aborts at any moment before the flip; F falls back after it.")
+        return "\n".join(lines)
+
+    def _budget(self) -> str:
+        cutover = self.cutover
+        seconds = cutover.budget_seconds if cutover is not None else 0.0
+        return seconds_text(seconds) if seconds else "as long as the budget allows"
+
+    def _go(self, what: str) -> None:
+        """Begin in a process of its own."""
+        sight = self.sight
+        if sight is None or self._under_way:
+            return
+        try:
+            runner = ProcessRunner(self._request(sight, what))
+            self.workspace.cutover = runner
+            runner.start()
+        except GeodeTuiError as error:
+            self.show_error(error)
+        self.refresh_bindings()
+        self.look()
+
+    def _request(self, sight: ReplicationSight, what: str) -> Any:
+        from geode_tui.migration.replication.cutover import (  # type: ignore[import-not-found]
+            CutoverRequest,
+        )
+
+        source, password = self.workspace.access(sight.record) or (None, None)
+        return CutoverRequest(run=sight.run, what=what, source=source, password=password)
+
+    # While it goes, and after.
+
+    @work(group="abort", exit_on_error=False)
+    async def action_abort(self) -> None:
+        """Abort at once, without a question."""
+        sight, own = self.sight, self.workspace.cutover
+        if sight is None or not self._can_abort:
+            return
+        self.say("aborting: everything goes back as it was")
+        try:
+            await asyncio.to_thread(cutover_requests.ask, sight.run, "abort")
+        finally:
+            if own is not None and not own.finished:
+                own.stop()
+
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_keep(self) -> None:
+        """Keep the graph as the master, when a person says so."""
+        sight = self.sight
+        if sight is None:
+            return
+        text = (
+            f"{_from_to(sight)}\n\nThe graph stays the master and the watch window ends: it cannot"
+            " fall back after that."
+        )
+        if await self._confirmed(sight, "keep the graph?", text, "keep"):
+            await asyncio.to_thread(cutover_requests.ask, sight.run, "keep")
+            self.say("keeping the graph")
+
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_fall_back(self) -> None:
+        """Go back to the source, when a person says so."""
+        sight = self.sight
+        if sight is None:
+            return
+        text = (
+            f"{_from_to(sight)}\n\nWhat was written to the graph since the flip is written to the"
+            " source, both are compared, and writes go on at the source."
+        )
+        if await self._confirmed(sight, "fall back?", text, "fall back"):
+            await asyncio.to_thread(cutover_requests.ask, sight.run, "fall back")
+            self.say("falling back")
+
+    async def _confirmed(self, sight: ReplicationSight, title: str, text: str, yes: str) -> bool:
+        name = self.database(sight)
+        dialog = ConfirmDialog(title, text, yes=yes, no="not now", type_name=name)
+        return await self.app.push_screen_wait(dialog)
+
+
+def _from_to(sight: ReplicationSight) -> str:
+    record = sight.record
+    return f"run {record.number}\nfrom  {record.source}\nto    {record.place}"
+
+
+def _reason_check(text: str) -> str:
+    if not text.strip():
+        return "a gate is waived for a reason only"
+    return f"at most {_LONGEST_REASON} characters" if len(text) > _LONGEST_REASON else ""
