@@ -66,7 +66,8 @@ class RunRequest:
     `last_wave` is the wave after which an incremental run stops; `dead_limit` the dead letters
     after which an entity stops (0: none are allowed, None: no limit). `into_existing` allows a
     graph that already holds nodes with labels of the mapping. A run of kind `export` writes
-    files of `format` and `compression`; one of kind `import` reads the files at `source`.
+    files of `format` and `compression`; one of kind `import` reads the files at `source`. A
+    zero-downtime run captures changes by `capture` (auto, slot or outbox), named `capture_name`.
     """
 
     source: str
@@ -85,6 +86,8 @@ class RunRequest:
     kind: RunKind = "migrate"
     format: str = ""
     compression: str = ""
+    capture: str = "auto"
+    capture_name: str = ""
 
 
 class Engine:
@@ -252,7 +255,7 @@ class Engine:
                 entities = await self._assess(record, origin)
             with self._phase("prepare"):
                 if resumed and self._journal.chunks.has_written(record.number):
-                    _require_there(record)
+                    require_there(record)
                 target = await asyncio.to_thread(record.target_plan.open)
                 stack.push_async_callback(asyncio.to_thread, target.close)
                 await self._prepare(record, target, entities)
@@ -604,11 +607,35 @@ def _options(request: RunRequest) -> dict[str, Any]:
     found: dict[str, Any] = {"into_existing": request.into_existing}
     if request.format:
         found |= {"format": request.format, "compression": request.compression}
+    if request.strategy == "zero-downtime":
+        found |= {"capture": request.capture, "capture_name": request.capture_name}
     return found
 
 
 def _in_waves(record: RunRecord) -> bool:
     return record.strategy == "incremental"
+
+
+def known_meter(old: EntityRecord) -> Meter:
+    """The meter of an entity of a run that was moved."""
+    done = old.state == "done"
+    state: Any = "done" if done else "stopped"
+    return Meter(
+        old.id,
+        "node" if old.kind == "node" else "relationship",
+        old.moved,
+        done,
+        state,
+        "",
+        old.rows,
+        old.dead,
+        old.orphans,
+        old.chunks,
+        old.planned,
+        old.bytes,
+        old.retries,
+        old.wave,
+    )
 
 
 def _meter(entity: Any, old: EntityRecord) -> Meter:
@@ -683,7 +710,7 @@ def _require_empty(target: Target, entities: Sequence[Any], before: Mapping[str,
             )
 
 
-def _require_there(record: RunRecord) -> None:
+def require_there(record: RunRecord) -> None:
     """Refuse to go on where the graph is gone: opening it would make an empty one."""
     if not record.target_plan.format and not target_exists(record.target):
         raise UsageError(

@@ -9,8 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["assess", "prepare", "backfill", "verify"]
+Phase = Literal[
+    "assess", "prepare", "capture", "backfill", "catch up", "verify", "cutover", "watch"
+]
 PHASES: tuple[Phase, ...] = ("assess", "prepare", "backfill", "verify")
+ZERO_DOWNTIME_PHASES: tuple[Phase, ...] = (
+    "assess",
+    "prepare",
+    "capture",
+    "backfill",
+    "catch up",
+    "verify",
+    "cutover",
+    "watch",
+)
+"""The phases of a run that captures changes; all phases that there are, in their order."""
 VALIDATE_PHASES: tuple[Phase, ...] = ("assess", "verify")
 """The phases of a run that only compares."""
 

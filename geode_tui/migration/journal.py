@@ -32,6 +32,7 @@ from geode_tui.migration.dead_letters import DeadLetters
 from geode_tui.migration.events import (
     PHASES,
     VALIDATE_PHASES,
+    ZERO_DOWNTIME_PHASES,
     Event,
     Phase,
     PhaseProgress,
@@ -59,7 +60,7 @@ ROLLED_BACK = "rolled back"
 RunKind = Literal["migrate", "export", "import", "schema", "validate", "repair"]
 ANEW: frozenset[RunKind] = frozenset(("validate", "repair"))
 """Runs that are not resumed, but begun anew."""
-Strategy = Literal["big-bang", "incremental"]
+Strategy = Literal["big-bang", "incremental", "zero-downtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ class Journal:
             self.audit.add(number, f"{new.kind} begun", None, what)
             db.executemany(
                 "INSERT INTO phase (run, name, state, reason) VALUES (?, ?, 'waiting', '')",
-                [(number, n) for n in (VALIDATE_PHASES if new.kind == "validate" else PHASES)],
+                [(number, name) for name in _phases_of(new)],
             )
         return self.run(number)
 
@@ -307,7 +308,7 @@ class Journal:
             options = {n: v for n, v in before.options.items() if n != "rollback"}
             fields = {"rollback_to": None, "ledger": None, "options": json.dumps(options)}
             self._run_update(number, **fields)
-            for later in PHASES[PHASES.index(phase) + 1 :]:
+            for later in ZERO_DOWNTIME_PHASES[ZERO_DOWNTIME_PHASES.index(phase) + 1 :]:
                 db.execute(
                     "UPDATE phase SET state = 'waiting', reason = '', started = NULL, ended = NULL"
                     " WHERE run = ? AND name = ?",
@@ -375,7 +376,7 @@ class Journal:
         found = {row["name"]: row for row in rows}
         return tuple(
             PhaseProgress(name, row["state"], row["reason"], row["started"], row["ended"])
-            for name in PHASES
+            for name in ZERO_DOWNTIME_PHASES
             if (row := found.get(name)) is not None
         )
 
@@ -496,6 +497,12 @@ class Journal:
         """A ledger of a run with what is accepted in its graph, or repaired since."""
         place = self.run(number).graph_identity
         return settle(ledger, self.acceptances.settled(place, number))
+
+
+def _phases_of(new: NewRun) -> tuple[Phase, ...]:
+    if new.kind == "validate":
+        return VALIDATE_PHASES
+    return ZERO_DOWNTIME_PHASES if new.strategy == "zero-downtime" else PHASES
 
 
 def _difference(document: dict[str, Any]) -> Difference:

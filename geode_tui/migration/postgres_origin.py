@@ -92,7 +92,13 @@ class PostgresOrigin:
         self._holder: SnapshotHolder | None = None
         self._plan: Plan | None = None
         self._plain: Catalog | None = None
+        self._catalog: Catalog | None = None
         self.findings: tuple[Finding, ...] = ()
+
+    def again(self) -> PostgresOrigin:
+        """The same, not open yet."""
+        given = (self._dsn, self._password, self._mapping, self._schemas, self._target)
+        return PostgresOrigin(*given)
 
     @property
     def source(self) -> Source:
@@ -107,6 +113,12 @@ class PostgresOrigin:
         return self._plan
 
     @property
+    def catalog(self) -> Catalog:
+        """The catalog that the plan was made of, once the entities were asked for."""
+        assert self._catalog is not None
+        return self._catalog
+
+    @property
     def identity(self) -> str:
         """Database and role."""
         return self.source.identity
@@ -117,13 +129,31 @@ class PostgresOrigin:
 
     async def entities(self) -> Sequence[Entity]:
         """Read the catalog, assess the mapping on it (`findings`) and compile it."""
-        catalog = await self._described()
+        catalog = self._catalog = await self._described()
         check(MappingFile(self._mapping), catalog)
         self.findings = self._found(catalog)
         self._plan = make_plan(self._mapping, catalog)
         if not self._plan.entities:
             raise UsageError("the mapping moves nothing", "every rule is excluded")
         return self._plan.entities
+
+    async def look_again(self) -> list[str]:
+        """Read the catalog once more; what of it the mapping would be compiled to otherwise now.
+
+        What changed beside what the mapping reads is no difference.
+        """
+        self._plain = None
+        try:
+            catalog = await self._described()
+            check(MappingFile(self._mapping), catalog)
+            now = {entity.id: entity for entity in make_plan(self._mapping, catalog).entities}
+        except MappingError as error:
+            return [f"{error.what}: {error.why}" if error.why else error.what]
+        return [
+            f"{entity.id}: {entity.rule.table} has other types, keys or columns than at the begin"
+            for entity in self.plan.entities
+            if _compiled(now.get(entity.id)) != _compiled(entity)
+        ]
 
     async def _tables(self) -> Catalog:
         """The tables of the database, read once."""
@@ -275,6 +305,14 @@ class PostgresOrigin:
 def rows_a_chunk(entity: Entity) -> int:
     """About how many rows a chunk of an entity holds."""
     return max(1, min(CHUNK_ROWS, CHUNK_BYTES // entity.bytes_per_row))
+
+
+def _compiled(entity: Entity | None) -> tuple[Any, ...] | None:
+    """What a rule was compiled to, as far as rows depend on it."""
+    if entity is None:
+        return None
+    extract = entity.extract
+    return extract.stream_sql, extract.reading, extract.cursor_columns, entity.shape
 
 
 def _reading(table: Table) -> str:

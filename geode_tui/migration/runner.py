@@ -13,6 +13,11 @@ from geode_tui.migration.engine import AS_IT_WAS, Engine, RunRequest
 from geode_tui.migration.events import Event, RunSnapshot
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.repairing import RepairEngine, RepairRequest
+from geode_tui.migration.replication.sync_engine import (
+    SyncEngine,
+    SyncRequest,
+    ZeroDowntimeEngine,
+)
 from geode_tui.migration.schema_change import SchemaEngine, SchemaRequest
 from geode_tui.migration.validating import ValidateEngine, ValidateRequest
 from geode_tui.validation.ledger import Ledger
@@ -133,6 +138,8 @@ class Runner:
 
 def _engine(work: Work, journal: Journal) -> Engine:
     """The engine of a run's kind."""
+    if isinstance(work.request, SyncRequest):
+        return SyncEngine(journal)
     if isinstance(work.request, RepairRequest):
         return RepairEngine(journal)
     if isinstance(work.request, ValidateRequest):
@@ -141,4 +148,7 @@ def _engine(work: Work, journal: Journal) -> Engine:
         changes = isinstance(work.request, SchemaRequest)
         if changes or (work.resume and journal.run(work.resume).kind == "schema"):
             return SchemaEngine(journal)
+        given = work.request or journal.run(work.resume or 0)
+        if given.strategy == "zero-downtime" and given.kind == "migrate":
+            return ZeroDowntimeEngine(journal)
     return Engine(journal)

@@ -328,6 +328,12 @@ class Reader:
         await self._run(_BULK_SETTINGS)
         await self.fetch(_TYPE_SEARCH_PATH)
 
+    async def renew(self) -> str:
+        """Leave the snapshot for a new one, and return it as text (`xmin:xmax:xip,…`)."""
+        await self._run("ROLLBACK")
+        await self.begin(None)
+        return str((await self.fetch("SELECT pg_current_snapshot()::text"))[0][0])
+
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a SELECT and return all its rows. Raises GeodeTuiError."""
         try:

@@ -63,7 +63,7 @@ class Applied:
 
 
 @dataclass
-class Cycle:
+class CycleWork:
     """The work of one cycle; `reader` is inside its snapshot."""
 
     journal: Journal

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -329,7 +329,7 @@ async def open_stream(
     return OutboxStream(Outbox(name), *common)
 
 
-def _oldest(row: Mapping[str, Any] | None) -> tuple[float | None, str]:
+def _oldest(row: Any) -> tuple[float | None, str]:
     if row is None or row["age"] is None:
         return None, ""
     return float(row["age"]), f"pid {row['pid']} {row['application']} ({row['state']})"
