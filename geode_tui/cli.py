@@ -125,9 +125,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     migrate.add_argument(
         "--strategy",
-        choices=("big-bang", "incremental"),
+        choices=("big-bang", "incremental", "zero-downtime"),
         default="big-bang",
-        help="all at once (big-bang), or the mapping's waves one after the other",
+        help="all at once (big-bang), the mapping's waves one after the other, or capturing "
+        "changes from before the first row is read (zero-downtime)",
+    )
+    migrate.add_argument(
+        "--capture",
+        choices=("auto", "slot", "outbox"),
+        default="auto",
+        help="zero-downtime: a replication slot, or triggers where none may be made (auto)",
+    )
+    migrate.add_argument(
+        "--capture-name", metavar="NAME", default="", help="of the slot, or the outbox's schema"
     )
     migrate.add_argument("--wave", metavar="W", default="", help="stop after this wave")
     _dead_limit(migrate, "10,000")
@@ -202,10 +212,29 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("--output", metavar="F", help="write a file in place of stdout")
     _json(validate)
 
+    sync = _verb(verbs, "sync", "lead the graph along with the source's changes", _sync)
+    sync.add_argument("run", type=_positive, nargs="?", help="its number (that of the target)")
+    _source(sync)
+    _target(sync, required=False)
+    sync.add_argument("--mapping", metavar="FILE", help="the mapping that the run must have")
+    sync.add_argument("--once", action="store_true", help="end when the graph has caught up")
+    sync.add_argument(
+        "--interval", type=_seconds, metavar="S", help="at least so long between cycles (0.2)"
+    )
+    sync.add_argument(
+        "--heal", action="store_true", help="make a lost capture anew, and compare everything"
+    )
+    _json(sync)
+
     capture = _verb(verbs, "capture", "what change capture needs of a source, as SQL", _capture)
-    capture.add_argument("action", choices=("check", "sql"), help="what is so; or the SQL of it")
+    capture.add_argument(
+        "action",
+        choices=("check", "sql", "drop"),
+        help="what is so; the SQL of it; or take a run's set-up back",
+    )
+    capture.add_argument("run", type=_positive, nargs="?", help="drop: the run's number")
     _source(capture)
-    _mapping(capture)
+    capture.add_argument("--mapping", metavar="FILE", help="the mapping's file (check, sql)")
     capture.add_argument(
         "--way", choices=("slot", "outbox"), default="slot", help="a replication slot, or triggers"
     )
@@ -408,6 +437,16 @@ def _limit(text: str) -> int | None:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
 def _positive_or(word: str) -> Callable[[str], int | str]:
     def parse(text: str) -> int | str:
         if text == word:
@@ -505,6 +544,12 @@ def _validate(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.validate import validate
 
     return validate(arguments)
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.sync import sync
+
+    return sync(arguments)
 
 
 def _capture(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """`capture`: whether a source's changes could be captured while it is moved, and the SQL for it.
 
-Nothing is changed: what is missing, and what sets capture up and takes it back, is printed as SQL.
+`check` and `sql` change nothing: what is missing, and what sets capture up and takes it back, is
+printed as SQL. `drop` takes back what a run has set up.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ from geode_tui.catalog import Catalog, TableName
 from geode_tui.commands.arguments import source_of, with_source
 from geode_tui.commands.catalog import checked_mapping
 from geode_tui.commands.output import show, show_json
-from geode_tui.errors import EXIT_FAILED, EXIT_OK
+from geode_tui.errors import EXIT_FAILED, EXIT_OK, UsageError
 from geode_tui.mapping.model import Mapping, NodeRule
+from geode_tui.migration.journal import Journal
+from geode_tui.migration.replication.drop import drop_capture
+from geode_tui.migration.replication.stream import OUTBOX_SCHEMA, PUBLICATION, slot_name
 from geode_tui.source.outbox import Outbox
 from geode_tui.source.postgres import Source
 from geode_tui.source.requirements import Requirement, required
 from geode_tui.source.slot import Slot
 
 _MARKS = {"met": "✓", "warning": "!", "missing": "✗"}
-_NAME = "geode_tui"
-"""Of the slot, of its publication, and of the schema of the outbox."""
 
 
 def capture(arguments: argparse.Namespace) -> int:
     """Print what capture needs and whether it is so, or the SQL; exit 1 where something lacks."""
+    if arguments.action == "drop":
+        return _drop(arguments)
+    if not arguments.mapping:
+        raise UsageError("capture needs the mapping", "", "name its file with --mapping")
     catalog, mapping = checked_mapping(arguments)
     tables, unfit = _tables(mapping, catalog)
     if arguments.action == "sql":
@@ -37,6 +43,19 @@ def capture(arguments: argparse.Namespace) -> int:
     else:
         _show(arguments.way, found)
     return EXIT_FAILED if any(one.state == "missing" for one in found) else EXIT_OK
+
+
+def _drop(arguments: argparse.Namespace) -> int:
+    """Take back, on the source, what a run set up to capture changes."""
+    journal = Journal()
+    if not arguments.run:
+        raise UsageError("whose capture?", "", "name the run: geode-tui capture drop RUN")
+    told = drop_capture(journal, arguments.run, source_of(arguments) or None)
+    if arguments.json:
+        show_json({"run": arguments.run, "dropped": told})
+    else:
+        show(f"run {arguments.run}: {told}")
+    return EXIT_OK
 
 
 def _tables(mapping: Mapping, catalog: Catalog) -> tuple[tuple[TableName, ...], list[Requirement]]:
@@ -67,8 +86,8 @@ def _requirements(
         session = await source.session()
         try:
             if arguments.way == "outbox":
-                return await Outbox(_NAME).requirements(session, tables)
-            slot = Slot(_NAME, _NAME, tables)
+                return await Outbox(OUTBOX_SCHEMA).requirements(session, tables)
+            slot = Slot(slot_name(source.facts.database_oid), PUBLICATION, tables)
             replication = await slot.replication_requirement(source_of(arguments))
             return [*await slot.requirements(session), replication]
         finally:
@@ -95,11 +114,11 @@ def _sql(arguments: argparse.Namespace, tables: tuple[TableName, ...]) -> int:
         session = await source.session()
         try:
             if arguments.way == "outbox":
-                outbox = Outbox(_NAME)
+                outbox = Outbox(OUTBOX_SCHEMA)
                 if arguments.tear_down:
                     return await outbox.tear_down_statements(session)
                 return await outbox.set_up_statements(session, tables)
-            slot = Slot(_NAME, _NAME, tables)
+            slot = Slot(slot_name(source.facts.database_oid), PUBLICATION, tables)
             if arguments.tear_down:
                 return slot.tear_down_statements()
             return slot.set_up_statements(source.facts.version_number)

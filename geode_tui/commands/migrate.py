@@ -55,8 +55,22 @@ def migrate(arguments: argparse.Namespace) -> int:
         last_wave=arguments.wave,
         dead_limit=DEAD_LIMIT if arguments.dead_limit == AS_IT_WAS else arguments.dead_limit,
         into_existing=arguments.into_existing,
+        capture=arguments.capture,
+        capture_name=arguments.capture_name,
     )
+    _require_capture_options(arguments)
     return drive(Runner(request), arguments.json)
+
+
+def _require_capture_options(arguments: argparse.Namespace) -> None:
+    if arguments.strategy != "zero-downtime" and (
+        arguments.capture != "auto" or arguments.capture_name
+    ):
+        raise UsageError(
+            f"a {arguments.strategy} run captures no changes",
+            "",
+            "add --strategy zero-downtime, or leave --capture out",
+        )
 
 
 def resume(arguments: argparse.Namespace) -> int:

@@ -86,11 +86,17 @@ def status_document(journal: Journal, number: int, seen: HighWater | None = None
         "workers": list(word.workers) if word else [],
         "snapshot_age": word.snapshot_age if word else None,
         "silence": sight.silence,
-    }
+    } | _replication(journal, number)
     document["waits"] = _waits(sight, document)
     if seen is not None and sight.going:
         _hold_up(document, seen)
     return document
+
+
+def _replication(journal: Journal, number: int) -> dict[str, Any]:
+    """How changes are captured and applied, and how a cutover stands; None where there is none."""
+    sync, cutover = journal.captures.sync(number), journal.captures.cutover(number)
+    return {"sync": sync and asdict(sync), "cutover": cutover and asdict(cutover)}
 
 
 def is_going(document: dict[str, Any]) -> bool:
@@ -317,6 +323,7 @@ def status_text(document: dict[str, Any]) -> str:
         if document[name]:
             title = "settings" if name == "knobs" else "source"
             lines.append(f"{title}: " + " · ".join(f"{k} {v}" for k, v in document[name].items()))
+    lines += sync_lines(document["sync"])
     header = ("entity", "state", "rows", "of", "share", "rate", "eta", "chunks", "retries")
     rows = [_cells(entity) for entity in document["entities"]]
     if rows:
@@ -331,6 +338,33 @@ def status_text(document: dict[str, Any]) -> str:
     if document["resumable"]:
         lines.append(f"go on with: geode-tui resume {document['run']}")
     return "\n".join(lines)
+
+
+def sync_lines(sync: dict[str, Any] | None) -> list[str]:
+    """How synchronization stands, in lines for a person; none where there is none."""
+    if sync is None:
+        return []
+    age = time.time() - sync["told_at"]
+    old = f", told {duration(age)} ago" if age > SILENT_SECONDS else ""
+    head = f"sync {sync['state']} by {sync['way']} {sync['name']}{old}"
+    lines = [f"{head}: {sync['reason']}" if sync["reason"] else head]
+    parts = []
+    if sync["lag_seconds"] is not None:
+        parts.append(f"lag {sync['lag_seconds']:.1f} s")
+    if sync["lag_bytes"] is not None:
+        parts.append(f"{sync['lag_bytes']:,} bytes")
+    parts.append(f"{sync['backlog']:,} changes wait")
+    parts.append(f"{sync['captured_rate']:,.0f}/s captured")
+    parts.append(f"{sync['applied_rate']:,.0f}/s applied")
+    if sync["retained_bytes"] is not None:
+        of = f" of {sync['budget_bytes']:,}" if sync["budget_bytes"] else ""
+        parts.append(f"the source keeps {sync['retained_bytes']:,}{of} bytes")
+    lines.append(" · ".join(parts))
+    for alarm in sync["alarms"]:
+        lines.append(
+            f"! {alarm['what']}: {alarm['next_step']}" if alarm["next_step"] else alarm["what"]
+        )
+    return lines
 
 
 def _totals(document: dict[str, Any]) -> str:
