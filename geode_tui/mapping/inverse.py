@@ -136,26 +136,18 @@ class TableInverse:
         return f"DELETE FROM {self._only} AS t USING {_rows(len(self.key))} WHERE {self._same}"
 
     @property
-    def sequences_sql(self) -> str:
-        """The columns that a sequence fills, with its name, and whether it is behind the rows.
-
-        Moves each sequence up to the highest number that is there.
-        """
-        filled = [
-            column.name
+    def sequence_moves(self) -> tuple[str, ...]:
+        """Each leads the sequence of a column up to the highest number that is there."""
+        table = _qualified(self.table.name)
+        return tuple(
+            f"SELECT setval(s.name, m.top) FROM (SELECT pg_get_serial_sequence({_literal(table)},"
+            f" {_literal(column.name)}) AS name) s, (SELECT max({_quoted(column.name)})::bigint"
+            f" AS top FROM {table}) m WHERE s.name IS NOT NULL AND m.top > coalesce((SELECT"
+            " q.last_value FROM pg_sequences q WHERE"
+            " format('%I.%I', q.schemaname, q.sequencename) = s.name), 0)"
             for column in self.table.columns
             if column.identity or (column.default or "").startswith("nextval(")
-        ]
-        name = _literal(_qualified(self.table.name))
-        moves = [
-            f"SELECT setval(s.name, m.top) FROM (SELECT pg_get_serial_sequence({name},"
-            f" {_literal(column)}) AS name) s, (SELECT max({_quoted(column)})::bigint AS top"
-            f" FROM {_qualified(self.table.name)}) m WHERE s.name IS NOT NULL AND m.top >"
-            " coalesce((SELECT q.last_value FROM pg_sequences q WHERE"
-            " format('%I.%I', q.schemaname, q.sequencename) = s.name), 0)"
-            for column in filled
-        ]
-        return "; ".join(moves)
+        )
 
     @property
     def _only(self) -> str:

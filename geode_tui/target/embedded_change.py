@@ -24,6 +24,7 @@ from geode_tui.target.embedded_session import (
 )
 from geode_tui.target.images import changed, difference, last, may_change
 from geode_tui.target.model import (
+    Answers,
     Key,
     NodeImage,
     NodeShape,
@@ -31,6 +32,7 @@ from geode_tui.target.model import (
     RelationshipKey,
     RelationshipShape,
     Row,
+    Statement,
 )
 from geode_tui.target.patterns import node_pattern, relationship_pattern
 
@@ -41,6 +43,21 @@ _TYPE_ROWS = 5_000
 
 class Changing(Reading):
     """The part of the embedded graph that changes what is there."""
+
+    def run_together(
+        self, statements: Sequence[Statement], check: Callable[[Answers], None]
+    ) -> None:
+        """Run statements with parameters in one transaction, which `check` may still undo."""
+        try:
+            with told("the graph refused a statement"), self._graph.begin_transaction() as open_:
+                answers = [
+                    [dict(row) for row in open_.execute(text, dict(parameters))]
+                    for text, parameters in statements
+                ]
+                check(answers)
+                open_.commit()
+        finally:
+            self._ids.forget()
 
     # -- what a run wrote -------------------------------------------------------------------------
 

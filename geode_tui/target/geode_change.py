@@ -8,7 +8,7 @@ takes a limit; what is left is counted after each part.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from geode_tui.errors import GeodeTuiError
@@ -23,12 +23,15 @@ from geode_tui.target.geode_statements import (
     labelled,
     named,
     of_run,
+    plain,
     related,
     relationship_row,
     restored,
+    told_apart,
 )
 from geode_tui.target.images import difference, last, may_change
 from geode_tui.target.model import (
+    Answers,
     Key,
     NodeImage,
     NodeShape,
@@ -36,6 +39,7 @@ from geode_tui.target.model import (
     RelationshipKey,
     RelationshipShape,
     Row,
+    Statement,
 )
 
 PART = 20_000
@@ -48,6 +52,21 @@ class Changing(Reading):
     """The part of the target that changes what is there."""
 
     # -- what a run wrote -------------------------------------------------------------------------
+
+    def run_together(
+        self, statements: Sequence[Statement], check: Callable[[Answers], None]
+    ) -> None:
+        """Run statements with parameters in one transaction, which `check` may still undo."""
+
+        def work(open_: Transaction) -> None:
+            answers = []
+            for text, parameters in statements:
+                answer = open_.run(plain(text), parameters)
+                names = told_apart(answer.columns)
+                answers.append([dict(zip(names, row, strict=True)) for row in answer.rows])
+            check(answers)
+
+        self._statements.change(work, "one of several statements")
 
     def delete_nodes(self, shape: NodeShape, run: str) -> int:
         """Remove the nodes of a shape that a run wrote, with their relationships."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -143,6 +143,12 @@ class Written:
     rows: int
     orphans: tuple[int, ...] = ()
     refused: tuple[Refused, ...] = ()
+
+
+Statement = tuple[str, Mapping[str, Any]]
+"""A statement and its parameters."""
+Answers = list[list[dict[str, Any]]]
+"""The rows of each of several statements."""
 
 
 class Target(Protocol):
@@ -410,6 +416,15 @@ class Target(Protocol):
 
     def query(self, statement: str) -> list[dict[str, Any]]:
         """Run one statement and return its rows."""
+        ...
+
+    def run_together(
+        self, statements: Sequence[Statement], check: Callable[[Answers], None]
+    ) -> None:
+        """Run statements with parameters in one transaction, which `check` may still undo.
+
+        It is given the rows of each statement, and undoes all by raising an error.
+        """
         ...
 
     def flush(self) -> None:

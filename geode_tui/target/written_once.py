@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from geode_tui.errors import UsageError
 from geode_tui.target.model import (
+    Answers,
     Key,
     Marked,
     NodeImage,
@@ -16,6 +17,7 @@ from geode_tui.target.model import (
     RelationshipKey,
     RelationshipShape,
     Row,
+    Statement,
     Whole,
 )
 
@@ -30,6 +32,12 @@ class WrittenOnce:
     def query(self, statement: str) -> list[dict[str, Any]]:
         """Files know no statements."""
         raise UsageError("files cannot be queried", "", "import them into a graph, and ask there")
+
+    def run_together(
+        self, statements: Sequence[Statement], check: Callable[[Answers], None]
+    ) -> None:
+        """Files know no statements."""
+        raise unsupported(_UNCHANGED)
 
     def node_keys(self, shape: NodeShape, run: str, steps: Sequence[int]) -> list[tuple[int, Key]]:
         """Not for files: a chunk that is written again replaces its part."""

@@ -1,0 +1,647 @@
+"""The way back after a flip: what was written to the graph becomes rows again.
+
+What changed is told by the outbox nodes that an application left in the graph (`dual_write`), or
+by a comparison of the graph with the source, value by value. It is mapped to rows by the inverse
+of the mapping and written in one transaction of the source. Before that commits, the graph and
+the source are compared once more, all of what the mapping moves: a difference undoes everything.
+So either the source equals what the graph says, or it is as it was and the keys in the way are
+told.
+
+Nobody can hold the writes of a graph from outside: stop the application first, by hand or by a
+hook. What it writes after the comparison stays in the graph only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import asyncpg
+
+from geode_tui.catalog import Catalog
+from geode_tui.dual_write import OUTBOX, outbox_value
+from geode_tui.errors import (
+    EXIT_DIFFERS,
+    BusyError,
+    GeodeTuiError,
+    PermissionRefusedError,
+    UsageError,
+)
+from geode_tui.mapping.inverse import Inverse, TableInverse, invert
+from geode_tui.mapping.model import Mapping as GraphMapping
+from geode_tui.migration.left_out import LeftOutOfGraph
+from geode_tui.migration.plan import make_plan
+from geode_tui.migration.replication.reverse import (
+    AsItIs,
+    Reverse,
+    RowChange,
+    Stuck,
+    Unlike,
+    compare,
+    gone_nodes,
+    key_text,
+    note_unlike,
+    without_left_out,
+)
+from geode_tui.migration.replication.row_writing import (
+    RowStatement,
+    RowWriter,
+    TableChanges,
+    counted,
+)
+from geode_tui.migration.replication.state import CutoverStep, StepState
+from geode_tui.source.freeze_sql import PASS
+from geode_tui.source.introspect import Connection
+from geode_tui.source.postgres import Source, find_types, lost_error, read_error
+from geode_tui.source.profile import qualified
+from geode_tui.target.model import (
+    Key,
+    Marked,
+    NodeShape,
+    RelationshipKey,
+    RelationshipShape,
+    Target,
+    Whole,
+)
+from geode_tui.validation.checks import check_strangers
+from geode_tui.validation.compare import Candidate
+from geode_tui.validation.entity import Entity
+from geode_tui.validation.ledger import Difference
+from geode_tui.validation.left_out import LeftOut
+from geode_tui.validation.mismatches import named
+from geode_tui.validation.sides import identity
+
+Way = Literal["auto", "outbox", "comparison"]
+SetStep = Callable[[str, StepState, str], None]
+Hook = Callable[[], Awaitable[None]]
+
+LOCK_SECONDS = 10
+_SHOWN = 5
+_READ_AT_ONCE = 1_000
+_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_STEPS = (
+    ("hold the graph", "Writes to the graph stop", "let the application write again"),
+    ("hold the rows", "The tables are locked, in one transaction", "it is rolled back"),
+    ("read back", "What was written to the graph is read", "nothing was changed"),
+    ("write rows", "Rows are made, changed and removed", "the transaction is rolled back"),
+    ("compare", "The source equals what the graph says", "the transaction is rolled back"),
+    ("commit rows", "The transaction is committed", "flip again: what came back stays"),
+    ("flip back", "The application turns to the source", ""),
+)
+
+
+def fall_back_steps(first: int = 1) -> list[CutoverStep]:
+    """The steps of a fall-back, for the journal; `first` is the number of the first."""
+    return [
+        CutoverStep(first + n, name, title, "waiting", undo=undo)
+        for n, (name, title, undo) in enumerate(_STEPS)
+    ]
+
+
+@dataclass(frozen=True)
+class FallBackRequest:
+    """How to fall back.
+
+    `way` says how changes are known: by outbox nodes, by comparison, or by the nodes where there
+    are any and by comparison where they do not tell all. What rules of `leave` made stays as it
+    is on both sides. `guard` is the name of the freeze whose triggers let us through. Triggers of
+    the schemas `keep_triggers_of` fire as ever (change capture). With `preview` everything is done
+    but the commit, and no hook is run.
+
+    `hold_graph` stops the application's writes to the graph; `flip_back` is run after the commit:
+    the marker, the journal, the application's own hook.
+    """
+
+    way: Way = "auto"
+    leave: frozenset[str] = frozenset()
+    guard: str = ""
+    keep_triggers_of: frozenset[str] = frozenset()
+    preview: bool = False
+    hold_graph: Hook | None = None
+    flip_back: Hook | None = None
+
+
+@dataclass(frozen=True)
+class FallBackReport:
+    """What a fall-back did, or would do: rows by table, statements with their rows, notes.
+
+    `recorded` is how many outbox nodes told of writes, `compared` how many entities were found
+    the same in the end. `seconds` is how long the transaction held the tables.
+    """
+
+    way: Way
+    preview: bool
+    tables: tuple[TableChanges, ...]
+    statements: tuple[RowStatement, ...]
+    notes: tuple[str, ...]
+    recorded: int
+    compared: int
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """How many rows are made, changed or removed."""
+        return sum(one.inserted + one.updated + one.deleted for one in self.tables)
+
+
+class StuckError(GeodeTuiError):
+    """Something of the graph has no place in a row; the source is as it was."""
+
+    exit_code = EXIT_DIFFERS
+
+    def __init__(self, stuck: Sequence[Stuck], unrecorded: bool = False) -> None:
+        self.stuck = tuple(stuck)
+        self.unrecorded = unrecorded
+        count = len(self.stuck)
+        things = "thing of the graph is" if count == 1 else "things of the graph are"
+        more = f"; and {count - _SHOWN:,} more" if count > _SHOWN else ""
+        steps = dict.fromkeys(one.next_step for one in self.stuck if one.next_step)
+        super().__init__(
+            f"{count:,} {things} not in the rows; the source is as it was",
+            "; ".join(map(str, self.stuck[:_SHOWN])) + more,
+            "; ".join(list(steps)[:3]) or "mend it in the graph, or leave the rule behind",
+        )
+
+
+async def fall_back(
+    source: Source,
+    target: Target,
+    mapping: GraphMapping,
+    left_out: LeftOutOfGraph,
+    request: FallBackRequest,
+    *,
+    schemas: Sequence[str] = (),
+    set_step: SetStep = lambda name, state, detail: None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> FallBackReport:
+    """Lead what was written to the graph back into the source, and flip back.
+
+    `left_out` is what never reached the graph (`migration.left_out.left_out_of`). `set_step`
+    journals a step's state before and after. Repeatable: killed at any moment, the source is as
+    it was, or holds all.
+
+    Raises StuckError, with each key, where something has no place in a row, BusyError where a
+    table is locked by others, GeodeTuiError for everything else; the source is as it was then.
+    """
+    catalog = await source.described(await source.catalog(schemas), mapping.queries)
+    work = _FallBack(source, target, mapping, catalog, left_out, request, set_step, tell)
+    return await work.run()
+
+
+@dataclass
+class _FallBack:
+    source: Source
+    target: Target
+    mapping: GraphMapping
+    catalog: Catalog
+    left_out: LeftOutOfGraph
+    request: FallBackRequest
+    set_step: SetStep
+    tell: Callable[[str], None]
+    inverse: Inverse = field(init=False)
+    entities: tuple[Entity, ...] = field(init=False)
+    settled: tuple[Entity, ...] = field(init=False)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.inverse = invert(self.mapping, self.catalog)
+        self.entities = make_plan(self.mapping, self.catalog).entities
+        self.settled = make_plan(self.inverse.settled, self.catalog).entities
+
+    async def run(self) -> FallBackReport:
+        if unknown := self.request.leave - {entity.id for entity in self.entities}:
+            raise UsageError(f"no rule {', '.join(sorted(unknown))}", "", "name rules by their ids")
+        await self._hold_graph()
+        recorded = await asyncio.to_thread(read_outbox, self.target)
+        way: Way = self.request.way
+        if way == "auto":
+            way = "outbox" if recorded else "comparison"
+        try:
+            report = await self._round(way, recorded)
+        except StuckError as error:
+            if self.request.way != "auto" or way == "comparison" or not error.unrecorded:
+                raise
+            self.tell("the outbox nodes do not tell of all that was written: compares everything")
+            report = await self._round("comparison", recorded)
+        if not self.request.preview:
+            await self._flip_back(recorded)
+        return report
+
+    async def _hold_graph(self) -> None:
+        with self._step("hold the graph") as done:
+            if self.request.preview:
+                done("a preview: writes to the graph go on")
+            elif self.request.hold_graph is None:
+                done("no hook does it, and nobody can from outside: stop the application yourself")
+            else:
+                await self.request.hold_graph()
+
+    async def _round(self, way: Way, recorded: Sequence[Recorded]) -> FallBackReport:
+        begun = time.monotonic()
+        self.notes = []
+        async with self._transaction() as (connection, commit):
+            reader = _Within(connection)
+            with self._step("read back") as done:
+                changes = await self._changes(reader, way, recorded)
+                some = len(recorded) if way == "outbox" else 0
+                by = f"{some:,} outbox nodes" if some else "a comparison of all values"
+                done(f"{len(changes):,} rows to write, by {by}")
+            writer = RowWriter(
+                connection,
+                self.inverse.tables,
+                self.request.keep_triggers_of | {self.request.guard} - {""},
+            )
+            with self._step("write rows") as done:
+                with _told():
+                    await writer.write(changes)
+                if writer.stuck:
+                    raise StuckError(writer.stuck)
+                done(_in_words(counted(changes)))
+            with self._step("compare") as done:
+                compared = await self._verify(reader, unrecorded=way == "outbox")
+                done(f"{compared:,} rules: nothing differs")
+            if not self.request.preview:
+                with self._step("commit rows"), _told():
+                    await writer.move_sequences(changes)
+                    await commit()
+        notes = (*self.notes, *writer.notes)
+        return FallBackReport(
+            way,
+            self.request.preview,
+            counted(changes),
+            tuple(writer.statements),
+            notes,
+            len(recorded),
+            compared,
+            time.monotonic() - begun,
+        )
+
+    @asynccontextmanager
+    async def _transaction(
+        self,
+    ) -> AsyncIterator[tuple[Connection, Callable[[], Awaitable[None]]]]:
+        """A transaction that holds the tables, undone unless it is committed."""
+        with self._step("hold the rows"):
+            connection = await self.source.capture_session()
+            try:
+                with _told():
+                    await self._begin(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+
+        async def commit() -> None:
+            await connection.execute("COMMIT")
+
+        try:
+            yield connection, commit
+        finally:
+            with contextlib.suppress(asyncpg.PostgresError, *_BROKEN):
+                if connection.is_in_transaction():
+                    await connection.execute("ROLLBACK")
+            await connection.close()
+
+    async def _begin(self, connection: Connection) -> None:
+        await connection.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE;"
+            f" SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0;"
+            " SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off"
+        )
+        names = sorted(one.table.name for one in self.inverse.tables)
+        if names:  # before the snapshot is taken, which the first query does
+            tables = ", ".join(qualified(name) for name in names)
+            await connection.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
+        if self.request.guard:
+            sql = "SELECT set_config($1, $2, true)"
+            await connection.fetchval(sql, PASS, self.request.guard)
+        await find_types(connection)
+
+    # -- what changed -----------------------------------------------------------------------------
+
+    async def _changes(
+        self, reader: _Within, way: Way, recorded: Sequence[Recorded]
+    ) -> list[RowChange]:
+        reverse = Reverse(self.inverse, self.entities, self.target)
+        touched = self._touched(recorded, reverse.stuck) if way == "outbox" else {}
+        gone: set[Any] = set()
+        for entity in self.entities:
+            if entity.id not in self.inverse.rules or entity.id in self.request.leave:
+                continue
+            self._check_alone(entity)
+            if way == "outbox":
+                unlike = await self._unlike_at(reader, entity, touched.get(entity.id, []))
+            else:
+                self.tell(f"compares {entity.id}")
+                unlike = await compare(reader, self.target, entity)
+            if not unlike:
+                continue
+            out = self._out(entity)
+            unlike = await without_left_out(self.target, entity, unlike, out, gone)
+            self._check_known(entity, unlike, out)
+            gone |= gone_nodes(entity, unlike)
+            await asyncio.to_thread(reverse.add, entity, unlike)
+        changes = reverse.changes
+        if reverse.stuck:
+            raise StuckError(reverse.stuck)
+        return changes
+
+    def _out(self, entity: Entity) -> LeftOut:
+        return self.left_out.entities.get(entity.id, LeftOut())
+
+    def _check_alone(self, entity: Entity) -> None:
+        """Refuse what was in the graph before: nobody can tell it from what came since."""
+        before = self.left_out.before.get(entity.id, 0)
+        if before:
+            raise StuckError(
+                [
+                    Stuck(
+                        entity.id,
+                        "",
+                        f"the graph held {before:,} of them before the migration: they have no"
+                        " rows, and cannot be told from what came since",
+                        f"leave the rule behind: {entity.id}",
+                    )
+                ]
+            )
+
+    def _check_known(self, entity: Entity, unlike: Unlike, out: LeftOut) -> None:
+        """Refuse to remove rows of which nobody knows whether they ever were in the graph."""
+        if not unlike.rows or out.known is not None or not (out.dead or out.orphans):
+            return
+        why = f"{out.dead + out.orphans:,} of its rows never reached the graph; which is not known"
+        raise StuckError([Stuck(entity.id, "", why, f"leave the rule behind: {entity.id}")])
+
+    def _touched(
+        self, recorded: Sequence[Recorded], stuck: list[Stuck]
+    ) -> dict[str, list[Key | RelationshipKey]]:
+        """The keys that outbox nodes tell of, by entity."""
+        entities = {entity.id: entity for entity in self.entities}
+        found: dict[str, list[Key | RelationshipKey]] = defaultdict(list)
+        for one in recorded:
+            entity = entities.get(one.rule)
+            if entity is None:
+                why = "an outbox node names a rule that is not in the mapping"
+                stuck.append(Stuck(one.rule, one.key, why, "remove the node, or name the rule"))
+                continue
+            try:
+                found[entity.id].append(_key_of(entity, json.loads(one.key)))
+            except (ValueError, ArithmeticError, TypeError) as error:
+                why = f"the key of an outbox node cannot be read: {error}"
+                stuck.append(Stuck(one.rule, one.key, why, "mend or remove the node"))
+        return found
+
+    async def _unlike_at(self, reader: _Within, entity: Entity, keys: Sequence[Any]) -> Unlike:
+        """What differs at some keys of an entity; all of it where rows are not found by keys."""
+        table, shape = self._table_of(entity), entity.shape
+        columns = entity.extract.cursor_columns
+        if not keys:
+            return Unlike()
+        if table is None or set(columns) != set(table.key_columns) or not entity.extract.keyed:
+            return await compare(reader, self.target, entity)
+        found = Unlike()
+        graph = AsItIs(self.target, entity, strict=True)
+        unique = list({identity(entity, key): key for key in keys}.values())
+        for begin in range(0, len(unique), _READ_AT_ONCE):
+            part = unique[begin : begin + _READ_AT_ONCE]
+            texts = {self._row_key(entity, table, key): None for key in part}
+            order = [table.key_columns.index(name) for name in columns]
+            places = [tuple(text[n] for n in order) for text in texts]
+            rows = await reader.rows_at(entity, places)
+            marked = [(graph.row_mark(row), row) for row in rows]
+            if isinstance(shape, NodeShape):
+                wholes = await asyncio.to_thread(_nodes_at, self.target, shape, part)
+            else:
+                also = [entity.relationship_key(row) for row in rows]
+                every = list({identity(entity, key): key for key in (*part, *also)}.values())
+                wholes = await asyncio.to_thread(_relationships_at, self.target, shape, every)
+            note_unlike(entity, marked, graph.marked_wholes(wholes), found)
+        return found
+
+    def _table_of(self, entity: Entity) -> TableInverse | None:
+        for table in self.inverse.tables:
+            if entity.id == table.rule or any(entity.id == r.rule for r in table.references):
+                return table
+        return None
+
+    def _row_key(self, entity: Entity, table: TableInverse, key: Any) -> tuple[str, ...]:
+        """The key of the row that a thing stands for, or that owns it."""
+        shape = entity.shape
+        if isinstance(shape, NodeShape):
+            values = dict(zip(shape.key, key, strict=True))
+            return tuple(key_text(values[given.property]) for given in table.key)
+        start, end, own = key
+        if table.joins:
+            by_column = dict[str, Any]()
+            for some, names, part in (
+                (table.start, shape.start.key, start),
+                (table.end, shape.end.key, end),
+                (table.columns, shape.key, own),
+            ):
+                there = dict(zip(names, part, strict=True))
+                by_column |= {g.column: there[g.property] for g in some if g.property in there}
+            return tuple(key_text(by_column[name]) for name in table.key_columns)
+        outward = next(r.outward for r in table.references if r.rule == entity.id)
+        names, part = (shape.start.key, start) if outward else (shape.end.key, end)
+        values = dict(zip(names, part, strict=True))
+        return tuple(key_text(values[given.property]) for given in table.key)
+
+    # -- is it right ------------------------------------------------------------------------------
+
+    async def _verify(self, reader: _Within, *, unrecorded: bool) -> int:
+        """Compare everything once more; raise StuckError where something differs."""
+        stuck: list[Stuck] = []
+        compared = 0
+        for entity in self.settled:
+            if entity.id in self.request.leave:
+                self.notes.append(f"{entity.id} was left behind: it is as it was on both sides")
+                continue
+            if self.left_out.before.get(entity.id, 0):
+                self.notes.append(f"{entity.id} cannot be compared: the graph held some before")
+                continue
+            compared += 1
+            unlike = await compare(reader, self.target, entity)
+            if unlike:
+                out = self._out(entity)
+                unlike = await without_left_out(self.target, entity, unlike, out, set())
+            if unlike:
+                stuck += await asyncio.to_thread(self._differing, entity, unlike)
+        if stuck:
+            raise StuckError(stuck, unrecorded)
+        for check in await check_strangers(self.target, self.entities, (OUTBOX.label,)):
+            if check.why:
+                self.notes.append(f"{check.kind}: {check.graph}; these stay in the graph only")
+        return compared
+
+    def _differing(self, entity: Entity, unlike: Unlike) -> list[Stuck]:
+        candidates: dict[Any, Candidate] = defaultdict(Candidate)
+        for row in unlike.rows:
+            candidates[identity(entity, entity.key(row))].rows.append(row)
+        for whole in unlike.things:
+            thing = Marked(whole.key, None, None)
+            candidates[identity(entity, whole.key)].things.append(thing)
+        why = self.inverse.why_not(entity.id)
+        if entity.id not in self.inverse.rules:
+            why = f"the rule is not inverted: {why}"
+        found = named(self.target, entity, list(candidates.values()), True)
+        return [_stuck(one, why) for _, one in found]
+
+    # -- and back ---------------------------------------------------------------------------------
+
+    async def _flip_back(self, recorded: Sequence[Recorded]) -> None:
+        with self._step("flip back") as done:
+            await asyncio.to_thread(forget, self.target, recorded)
+            if self.request.flip_back is None:
+                done("the rows are back; turn the application to the source")
+            else:
+                await self.request.flip_back()
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[Callable[[str], None]]:
+        detail = ""
+
+        def done(text: str) -> None:
+            nonlocal detail
+            detail = text
+
+        self.set_step(name, "running", "")
+        try:
+            yield done
+        except BaseException as error:
+            told = error.what if isinstance(error, GeodeTuiError) else type(error).__name__
+            self.set_step(name, "failed", told)
+            raise
+        self.set_step(name, "done", detail)
+        if detail:
+            self.tell(f"{name}: {detail}")
+
+
+class _Within:
+    """Reads in the transaction that writes, so that it sees what was written."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run a SELECT and return all its rows. Raises GeodeTuiError."""
+        with _told():
+            return await self._connection.fetch(statement, *arguments)
+
+    async def rows_at(self, entity: Entity, places: Sequence[Sequence[str]]) -> list[Any]:
+        """The rows of an entity at some cursors, those that can be carried."""
+        lists = [list(texts) for texts in zip(*places, strict=True)]
+        rows = await self.fetch(entity.extract.rows_at_sql, *lists)
+        return [row for row in rows if entity.rejected(row) is None]
+
+
+# -- the outbox in the graph -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A write to the graph as its outbox node tells it; `key` is a JSON list of texts."""
+
+    id: str
+    rule: str
+    operation: str
+    key: str
+
+
+def read_outbox(target: Target) -> list[Recorded]:
+    """What the outbox nodes of a graph tell. Blocks, as the target does."""
+    found = []
+    for page in target.scan_whole(OUTBOX, _READ_AT_ONCE):
+        for whole in page:
+            own = whole.properties
+            texts = [str(own.get(name) or "") for name in ("id", "rule", "operation", "key")]
+            found.append(Recorded(*texts))
+    return found
+
+
+def forget(target: Target, recorded: Sequence[Recorded]) -> None:
+    """Remove outbox nodes, those that were read and no others. Repeatable."""
+    for begin in range(0, len(recorded), _READ_AT_ONCE):
+        part = recorded[begin : begin + _READ_AT_ONCE]
+        target.put_nodes(OUTBOX, [((one.id,), None) for one in part])
+
+
+def _key_of(entity: Entity, texts: Any) -> Any:
+    """A key as the graph holds it, of the texts that an outbox node has."""
+    shape = entity.shape
+    if isinstance(shape, NodeShape):
+        return _part_of(shape, texts)
+    start, end, own = texts
+    return _part_of(shape.start, start), _part_of(shape.end, end), _part_of(shape, own)
+
+
+def _part_of(shape: NodeShape | RelationshipShape, texts: Sequence[str]) -> Key:
+    kinds = dict(zip(shape.properties, shape.types, strict=True))
+    names = shape.key
+    if isinstance(shape, NodeShape) and shape.of and len(texts) == len(names) - 1:
+        texts = [*texts, shape.of]  # which rule of a label it is, need not be told
+    if len(texts) != len(names):
+        raise ValueError(f"it has {len(texts)} values, and the key {len(names)}")
+    return tuple(outbox_value(text, kinds[name]) for name, text in zip(names, texts, strict=True))
+
+
+def _nodes_at(target: Target, shape: NodeShape, keys: Sequence[Key]) -> list[Whole]:
+    images = target.node_images(shape, keys)
+    return [
+        Whole(key, dict(image.properties), frozenset(image.labels))
+        for key, image in zip(keys, images, strict=True)
+        if image is not None
+    ]
+
+
+def _relationships_at(
+    target: Target, shape: RelationshipShape, keys: Sequence[RelationshipKey]
+) -> list[Whole]:
+    found = target.read_relationships(shape, keys)
+    return [Whole(key, own) for key, some in zip(keys, found, strict=True) for own in some]
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def _stuck(one: Difference, why: str) -> Stuck:
+    sides = {"source": "only in the source", "graph": "only in the graph"}
+    what = sides.get(one.where) or ", ".join(
+        f"{name}: {source} in the source, {graph} in the graph"
+        for name, source, graph in one.values
+    )
+    reason = f"{what} ({why})" if why else what
+    return Stuck(one.entity, one.key, reason, f"mend it in the graph, or leave {one.entity} behind")
+
+
+def _in_words(tables: Sequence[TableChanges]) -> str:
+    some = [
+        f"{one.table}: {one.inserted:,} new, {one.updated:,} changed, {one.deleted:,} removed"
+        for one in tables
+    ]
+    return "; ".join(some) or "no row differs"
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        raise BusyError(
+            "a table is in use by another transaction",
+            f"{error}; waited {LOCK_SECONDS} s",
+            "see that nobody writes to the source, and fall back again",
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise PermissionRefusedError(
+            str(error), "a fall-back writes to the tables", "log in as their owner"
+        ) from error
+    except asyncpg.PostgresError as error:
+        raise read_error(error) from error
+    except _BROKEN as error:
+        raise lost_error(error) from error
