@@ -151,6 +151,13 @@ def shut(gates: Sequence[Gate]) -> list[Gate]:
     return [gate for gate in gates if not gate.passed]
 
 
+def new_letters(journal: Journal, run: int) -> Gate | None:
+    """The gate of dead letters as it is now, where nothing goes through it; None where it does."""
+    waiver = journal.cutovers.waivers(run).get("dead_letters")
+    gate = _waived(_gate("dead_letters", _dead_letters(journal, run)), waiver, journal, run)
+    return None if gate.passed else gate
+
+
 def _gate(name: str, found: _Found) -> Gate:
     at = time.time() if found.at is None else found.at
     waivable = found.colour != "green" and name in WAIVABLE
@@ -209,7 +216,7 @@ def _dead_letters(journal: Journal, run: int) -> _Found:
 def _validated(journal: Journal, record: RunRecord) -> _Found:
     capture = journal.captures.of(record.number)
     newest = _newest_ledger(journal, record)
-    again = f"geode-tui sync {record.number} --validate"
+    again = "geode-tui validate, with the source, the target and the mapping of the run"
     if newest is None:
         return _Found("red", "the graph was never validated", again)
     run, ledger = newest

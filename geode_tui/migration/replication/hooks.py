@@ -18,10 +18,19 @@ from typing import Literal, get_args
 from geode_tui.errors import GeodeTuiError, UsageError, redact
 
 Hook = Literal[
-    "before-freeze", "on-freeze", "on-release", "on-flip", "on-abort", "on-keep", "on-fall-back"
+    "before-freeze",
+    "on-freeze",
+    "on-release",
+    "on-flip",
+    "on-abort",
+    "on-keep",
+    "hold-graph",
+    "on-fall-back",
 ]
 HOOKS: tuple[Hook, ...] = get_args(Hook)
 MASKED = "***"
+HOOK_SECONDS = 60.0
+"""So long a hook may take where writes do not stand still for it."""
 _LINES = 200
 _WIDTH = 500
 _GRACE_SECONDS = 0.5
