@@ -3,8 +3,8 @@
 A table of so many rows is moved into an embedded graph; then everything is compared by its stored
 digests and by digests made anew, each in a process of its own, and the seconds are set against
 those of the backfill; so are those of a whole `validate`, with the ledger and all that always
-belongs to it. The embedded graph keeps in memory what was read of it once: what that takes is told
-apart (`--deep` reads all of it) from what the comparison takes. Then 10 rows are changed at random
+belongs to it. The embedded graph keeps in memory what was read of it once, be it the list of its
+nodes: what that takes is told apart (`--deep` reads all of it) from what the comparison takes. Then 10 rows are changed at random
 places: how many rows were looked at one by one to name them, and what it cost. In the end every row
 of the source is changed, so that all differs: what is told then must not take more memory either.
 1 when a row is not named, or one that is right, or what was promised is not kept.
@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 
@@ -33,8 +33,11 @@ from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.migration.validating import ValidateRequest
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
+from geode_tui.target.model import NodeShape, Target
+from geode_tui.target.patterns import node_pattern
 from geode_tui.validation.compare import always
 from geode_tui.validation.digests import DigestComparison, Digests
+from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Ledger
 from geode_tui.validation.sides import SCANNED_AT_ONCE
 from geode_tui.validation.verify import take_ledger
@@ -48,7 +51,7 @@ LOOKS = 1 + len(RETRIES)
 WAYS = ("ledger", "stored", "deep", "validate")
 _TAKEN = {
     "grown_mb": "MB of it the comparison's",
-    "read_mb": "MB the graph itself took to be read whole",
+    "read_mb": "MB the graph itself took to be read before",
     "read": "rows of both sides looked at one by one, at each look",
 }
 
@@ -157,10 +160,8 @@ async def compare(way: str, dsn: str, folder: Path) -> dict[str, Any]:
     reader = await source.snapshot(sorted({entity.rule.table for entity in plan.entities}))
     target = open_target(str(folder / "graph.grafeo"), None, create=False, read_only=True)
     opened = _megabytes("VmRSS")
-    if way == "deep":
-        for entity in plan.entities:
-            for _ in target.scan_whole(entity.shape, SCANNED_AT_ONCE):
-                pass
+    for entity in plan.entities:
+        _read(target, entity, whole=way == "deep")
     before, begun = _forget_peak(), time.perf_counter()
     if way == "ledger":
         ledger = await take_ledger(reader, target, plan.entities, {})
@@ -177,6 +178,13 @@ async def compare(way: str, dsn: str, folder: Path) -> dict[str, Any]:
         "read_mb": before - opened,
         "grown_mb": _megabytes("VmHWM") - before,
     }
+
+
+def _read(target: Target, entity: Entity, whole: bool) -> None:
+    """Have the graph list its nodes, or with `whole` give back all that it holds."""
+    target.query(f"MATCH {node_pattern('n', cast(NodeShape, entity.shape))} RETURN count(n) AS c")
+    for _ in target.scan_whole(entity.shape, SCANNED_AT_ONCE) if whole else ():
+        pass
 
 
 def _told(ledger: Ledger, seconds: float) -> dict[str, Any]:
