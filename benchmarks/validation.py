@@ -4,9 +4,10 @@ A table of so many rows is moved into an embedded graph; then everything is comp
 digests and by digests made anew, each in a process of its own, and the seconds are set against
 those of the backfill; so are those of a whole `validate`, with the ledger and all that always
 belongs to it. The embedded graph keeps in memory what was read of it once, be it the list of its
-nodes: what that takes is told apart (`--deep` reads all of it) from what the comparison takes. Then 10 rows are changed at random
-places: how many rows were looked at one by one to name them, and what it cost. In the end every row
-of the source is changed, so that all differs: what is told then must not take more memory either.
+nodes: what that takes is told apart (`--deep` reads all of it) from what the comparison takes.
+Then 10 rows are changed at random places: how many rows were looked at one by one to name them,
+and what it cost. In the end every row of the source is changed, so that all differs: what is told
+then must not take more memory either.
 1 when a row is not named, or one that is right, or what was promised is not kept.
 """
 
