@@ -12,7 +12,15 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +32,7 @@ from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.replication import leftover
 from geode_tui.migration.replication.cutovers import CutoverRecord
 from geode_tui.migration.replication.fall_back import FallBackReport, FallBackRequest
+from geode_tui.migration.replication.follow import CYCLE_SECONDS
 from geode_tui.migration.replication.gates import (
     GateLimits,
     check_waivers,
@@ -65,6 +74,8 @@ _MARGIN_SECONDS = 0.1
 """So much before its end a freeze is given up by us, so that it is never seen to end."""
 _LOOK_SECONDS = 0.1
 _QUICK_SECONDS = 1.0
+_BEAT_SECONDS = 1.0
+_LATE_SECONDS = 10.0
 
 Watch = Callable[[CutoverSnapshot], None]
 OpenReplica = Callable[..., AbstractAsyncContextManager[Replica]]
@@ -285,7 +296,7 @@ class CutoverEngine:
             raise
         finally:
             telling.cancel()
-            await asyncio.gather(telling, *self._late, return_exceptions=True)
+            await asyncio.gather(telling, return_exceptions=True)
             asking.terminate()
             looking.terminate()
 
@@ -335,12 +346,16 @@ class CutoverEngine:
 
     async def _beat(self, replica: Replica) -> None:
         """Lead the graph on for a second, and journal its lag."""
-        begun = time.monotonic()
-        await replica.cycle()
+        until = time.monotonic() + _BEAT_SECONDS
+        while True:
+            begun = time.monotonic()
+            await replica.cycle()
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(max(0.0, begun + CYCLE_SECONDS - time.monotonic()))
         health = await replica.health()
         self._journal.captures.tell_sync(health)
         self._journal.captures.mark(self._record.number, replica.figures.moment(health))
-        await asyncio.sleep(max(0.0, min(1.0, begun + 1 - time.monotonic())))
 
     async def _drain(self, replica: Replica) -> str:
         """Apply and compare while writes go on, until a cycle takes no time to speak of."""
@@ -374,9 +389,9 @@ class CutoverEngine:
             self._cut = self._journal.cutovers.change(self._cut.id, frozen=since)
             await self._hook("on-freeze", budget)
             budget -= time.time() - since
-            await self._bounded(self._freeze.take(budget))
+            await self._bounded(self._freeze.take(budget), ends=True)
         else:
-            since = await self._bounded(self._freeze.take(budget))
+            since = await self._bounded(self._freeze.take(budget), ends=True)
             self._deadline = time.monotonic() + self._freeze.seconds_left - _MARGIN_SECONDS
         self._cut = self._journal.cutovers.change(self._cut.id, frozen=since)
         self._set_state("frozen")
@@ -411,9 +426,8 @@ class CutoverEngine:
         """The mark in the graph, then the application's own switch."""
         record = self._record
         step = self._journal.chunks.next_step(record.number)
-        await self._bounded(
-            asyncio.to_thread(mark_live, replica.target, record.uid, record.source, step)
-        )
+        marking = asyncio.to_thread(mark_live, replica.target, record.uid, record.source, step)
+        await self._bounded(marking)
         if "on-flip" in self._request.hooks:
             await self._hook("on-flip", self._left())
         self._left()  # raises when the time is up
@@ -461,8 +475,8 @@ class CutoverEngine:
         problems = []
         if "freeze" in self._begun:
             problems += await _problem(self._let_go())
+        await self._wait_for_late()
         if "flip" in self._begun:
-            await asyncio.gather(*self._late, return_exceptions=True)
             unmarking = asyncio.to_thread(unmark, replica.target, self._record.uid)
             problems += await _problem(unmarking)
         if self._begun & {"freeze", "flip", "before-freeze"}:
@@ -619,23 +633,37 @@ class CutoverEngine:
         if self._abort.is_set() and name not in ("watch", "keep"):
             raise GeodeTuiError(self._why)
 
-    async def _bounded[T](self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of some work, unless somebody aborts or the budget is over before."""
+    async def _bounded[T](self, work: Awaitable[T], *, ends: bool = False) -> T:
+        """The result of some work, unless somebody aborts or the budget is over before.
+
+        Then it is cancelled where it `ends` by that; else it goes on until it hears of the stop,
+        and is waited for once writes go on.
+        """
         task = asyncio.ensure_future(work)
         aborted = asyncio.ensure_future(self._abort.wait())
+        left = None if self._deadline is None else self._deadline - time.monotonic()
         try:
-            left = None if self._deadline is None else self._deadline - time.monotonic()
             await asyncio.wait({task, aborted}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if task.done() and not self._abort.is_set():
-                return task.result()
         finally:
             aborted.cancel()
             if not task.done():
-                task.cancel()
                 self._late.append(task)
+                if ends:
+                    task.cancel()
         if self._abort.is_set():
             raise GeodeTuiError(self._why)
-        raise self._over()
+        if not task.done():
+            raise self._over()
+        return task.result()
+
+    async def _wait_for_late(self) -> None:
+        """Work that was given up ends by itself now; what does not is cancelled."""
+        if self._late:
+            _, slow = await asyncio.wait(self._late, timeout=_LATE_SECONDS)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*self._late, return_exceptions=True)
+            self._late.clear()
 
     def _left(self) -> float:
         """How long writes may stand still. Raises where that is over."""
@@ -666,7 +694,7 @@ class CutoverEngine:
             return
         environment = leftover.environment(self._record, self._cut.state, why)
         work = run_hook(name, command, environment, seconds, self._inform)
-        await (work if always else self._bounded(work))
+        await (work if always else self._bounded(work, ends=True))
 
     async def _listen(self) -> None:
         """Hear what other terminals ask."""

@@ -32,14 +32,15 @@ def drop_capture(
         raise UsageError(f"run {number} captures no changes")
     with journal.hold_run(record):
         dsn = check_dsn(source) if source else record.source_dsn
-        asyncio.run(_drop(capture, dsn, password))
+        asyncio.run(drop_at_source(capture, dsn, password))
         journal.captures.set_state(number, "torn down", "dropped")
-        _forget(journal, record)
+        forget_kept(journal, record)
     kind = "slot" if capture.way == "slot" else "outbox"
     return f"{kind} {capture.name} is dropped"
 
 
-async def _drop(capture: Capture, dsn: str, password: str | None) -> None:
+async def drop_at_source(capture: Capture, dsn: str, password: str | None) -> None:
+    """Drop what a capture set up; what is gone already is no error."""
     from geode_tui.catalog import TableName
 
     connection = await open_for_capture(dsn, password)
@@ -53,7 +54,8 @@ async def _drop(capture: Capture, dsn: str, password: str | None) -> None:
         connection.terminate()
 
 
-def _forget(journal: Journal, record: RunRecord) -> None:
+def forget_kept(journal: Journal, record: RunRecord) -> None:
+    """Remove the changes of a run that are kept and not applied."""
     path = spool_file(journal, record)
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         with contextlib.suppress(FileNotFoundError):

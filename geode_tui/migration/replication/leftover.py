@@ -15,17 +15,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from geode_tui.errors import GeodeTuiError, UsageError, redact
 from geode_tui.migration.events import Level
 from geode_tui.migration.journal import Journal, RunRecord
-from geode_tui.migration.replication.captures import Capture
 from geode_tui.migration.replication.cutovers import CutoverRecord
+from geode_tui.migration.replication.drop import drop_at_source, forget_kept
 from geode_tui.migration.replication.hooks import HOOK_SECONDS, MASKED, run_hook
 from geode_tui.migration.replication.marker import unmark
 from geode_tui.migration.replication.state import CutoverSnapshot
-from geode_tui.migration.replication.stream import PUBLICATION
 from geode_tui.source.freeze import remove, standing
 from geode_tui.source.introspect import Connection
-from geode_tui.source.outbox import Outbox
 from geode_tui.source.postgres import open_for_capture
-from geode_tui.source.slot import Slot
 from geode_tui.target import open_target
 
 GONE = "its process has ended"
@@ -131,17 +128,10 @@ async def keep(
     capture = journal.captures.of(record.number)
     if capture is None or capture.state == "torn down":
         return "the capture was taken back before"
-    async with _session(source or record.source_dsn, password) as connection:
-        await _tear_down(connection, capture)
+    await drop_at_source(capture, source or record.source_dsn, password)
     journal.captures.set_state(record.number, "torn down", "the cutover is kept")
+    forget_kept(journal, record)
     return f"{capture.way} {capture.name} is taken back"
-
-
-async def _tear_down(connection: Connection, capture: Capture) -> None:
-    if capture.way == "outbox":
-        await Outbox(capture.name).tear_down(connection)
-    else:
-        await Slot(capture.name, PUBLICATION, ()).tear_down(connection)
 
 
 def _is_flipped(journal: Journal, cut: CutoverRecord, guarded: bool) -> bool:
