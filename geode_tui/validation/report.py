@@ -47,12 +47,18 @@ _WORDS: dict[EntryKind, tuple[str, str]] = {
 }
 CAUSES: dict[Cause, tuple[str, str]] = {
     "missing": ("missing", "The row is in the source; the graph has nothing for it."),
-    "end missing": ("end missing", "The relationship is missing because a node of it is."),
+    "end missing": (
+        "end missing",
+        "The relationship is missing because a node of it is (orphaned_relationships).",
+    ),
     "extra": ("extra", "The graph holds it; the source has no row for it."),
-    "doubled": ("doubled", "The graph holds it more than once."),
+    "doubled": ("doubled", "The graph holds it more than once (unique_constraint_violation)."),
     "stale": ("stale", "The graph holds what the row was before it changed in the source."),
     "edited": ("edited in the graph", "It was changed in the graph after it was written."),
-    "type": ("another type", "The graph holds a value of another type than the mapping's."),
+    "type": (
+        "another type",
+        "The graph holds a value of another type than the mapping's (data_type_mismatch).",
+    ),
     "labels": ("other labels", "The node has other labels than the mapping gives it."),
     "form": ("another Unicode form", "It is the same text in another Unicode form."),
 }
