@@ -75,7 +75,7 @@ class Workspace:
         self.watch: RunWatch | None = None
         self.replication = ReplicationWatch()
         self.synchronizer: Runner | None = None
-        self.cutover: Runner | None = None
+        self.cutting: str = ""
         self._saved: Mapping | None = None
         self._password: str | None = None
 

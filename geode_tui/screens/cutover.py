@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from geode_tui.migration.replication.sight import MOVING, ReplicationSight
+from geode_tui.migration.replication.sight import MOVING, STILL, ReplicationSight
 from geode_tui.screens.cutover_keys import CutoverKeys
 from geode_tui.screens.replication import key_line
 from geode_tui.widgets.countdown import Countdown
@@ -64,17 +64,19 @@ The panes:
             text-overflow: ellipsis; }
         #cutover-empty { height: 1fr; padding: 1 2; display: none; }
         #cutover-going { height: 1fr; }
-        #countdown-box { height: 8; border: round $foreground 25%; }
+        #countdown-box { height: 6; border: round $foreground 25%; }
         #cutover-above { height: 3fr; }
-        #cutover-gates, #cutover-steps { width: 1fr; }
-        #gate-detail { height: auto; max-height: 4; padding: 0 1; 
+        #cutover-gates { width: 3fr; }
+        #cutover-steps { width: 2fr; }
+        #gate-detail { height: auto; max-height: 6; padding: 0 1;
             border-top: solid $foreground 25%; }
-        #cutover-below { height: 9; }
+        #cutover-below { height: 8; }
         #cutover-blocked { width: 3fr; }
         #cutover-rehearsals { width: 2fr; }
         #cutover-rehearsals VerticalScroll { padding: 0 1; }
         #rehearsals-text { height: auto; }
-        &.-moving #countdown-box { height: 13; border: heavy $warning; }
+        &.-moving #countdown-box { height: 13; border: heavy $primary; }
+        &.-frozen #countdown-box { border: heavy $warning; }
         &.-moving #cutover-below { height: 7; }
         &.-narrow {
             #countdown-box { display: none; border: none; }
@@ -140,7 +142,11 @@ The panes:
     def show_sight(self, sight: ReplicationSight) -> None:
         """Show the cutover as it was told last."""
         now, cutover = time.time(), sight.cutover
-        self.set_class(cutover is not None and cutover.state in MOVING, "-moving")
+        moving = cutover is not None and cutover.state in MOVING
+        if moving and not self.has_class("-moving"):  # from here on the steps are what matters
+            self.query_one(Panes).go_to(self.query_one("#cutover-steps", Pane))
+        self.set_class(moving, "-moving")
+        self.set_class(cutover is not None and cutover.state in STILL, "-frozen")
         self.update("#cutover-head", cutover_head(sight, now))
         self.query_one(Countdown).show(clock_of(cutover, now))
         gates = cutover.gates if cutover is not None else ()
@@ -151,7 +157,7 @@ The panes:
         self.query_one(SessionTable).show_sessions(blocked, now)
         self.update("#rehearsals-text", rehearsals_content(cutover))
         self._set_titles(sight)
-        self.refresh_bindings()
+        self.keys_are_of(cutover.state if cutover is not None else None, self.under_way, gates)
 
     def _set_titles(self, sight: ReplicationSight) -> None:
         cutover = sight.cutover
@@ -167,7 +173,7 @@ The panes:
     def _count_down(self) -> None:
         """Between two looks only the digits change."""
         sight = self.sight
-        if self.is_current and sight is not None and sight.cutting:
+        if self.is_current and sight is not None and sight.cut_driven:
             self.query_one(Countdown).show(clock_of(sight.cutover, time.time()))
 
     @property

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
+from textual.worker import Worker
 
-from geode_tui.errors import GeodeTuiError, RunStopped
-from geode_tui.migration.process import ProcessRunner
-from geode_tui.migration.replication.sight import MOVING, ReplicationSight
-from geode_tui.migration.replication.state import CutoverSnapshot, Gate
-from geode_tui.migration.runner import Runner
+from geode_tui.errors import GeodeTuiError
+from geode_tui.migration import child
+from geode_tui.migration.journal import RunRecord
+from geode_tui.migration.replication.cutover import CutoverAborted, CutoverRequest
+from geode_tui.migration.replication.cutover_child import check_gates, cut_over
+from geode_tui.migration.replication.sight import ReplicationSight
+from geode_tui.migration.replication.state import CutoverSnapshot, CutoverState, Gate
 from geode_tui.screens import cutover_requests
 from geode_tui.screens.dialogs import ConfirmDialog, PromptDialog, TextDialog
 from geode_tui.screens.replication import ReplicationScreen
+from geode_tui.screens.sync_keys import synchronize
 from geode_tui.widgets.cutover_text import percentile
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.gate_table import GateTable, gate_detail, may_waive
@@ -23,8 +28,7 @@ from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.sync_text import seconds_text
 from geode_tui.widgets.text import one_line
 
-_BEFORE_FLIP = ("gates", "freezing", "frozen")
-_FINAL = ("kept", "fallen back")
+_FLIPPED = ("flipped", "watching", "kept", "falling back")
 _LONGEST_REASON = 500
 
 
@@ -75,10 +79,6 @@ class CutoverKeys(ReplicationScreen):
         ),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._told: Runner | None = None
-
     @property
     def gate_table(self) -> GateTable:
         """The gates, with the one that is looked at."""
@@ -90,35 +90,27 @@ class CutoverKeys(ReplicationScreen):
         return self.sight.cutover if self.sight is not None else None
 
     @property
-    def _own_goes(self) -> bool:
-        own = self.workspace.cutover
-        return own is not None and not own.finished
-
-    @property
-    def _under_way(self) -> bool:
+    def under_way(self) -> bool:
         """Whether something is under way that must end before anything else begins."""
-        return self._own_goes or (self.sight is not None and self.sight.cutting)
+        return bool(self.workspace.cutting) or (self.sight is not None and self.sight.cut_driven)
 
     @property
-    def _can_abort(self) -> bool:
-        cutover = self.cutover
-        state = cutover.state if cutover is not None else "gates"
-        if state in ("freezing", "frozen"):
-            return True
-        return self._own_goes and state not in (*MOVING, *_FINAL)
+    def _state(self) -> CutoverState:
+        return self.cutover.state if self.cutover is not None else "gates"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what is possible now."""
-        cutover = self.cutover
+        sight = self.sight
         if action in ("check", "rehearse", "start"):
-            over = cutover is not None and cutover.state in _FINAL
-            return self.sight is not None and not self._under_way and not over
+            return sight is not None and not self.under_way and self._state not in _FLIPPED
         if action == "waive":
-            return self._gate_to_waive() is not None and not self._under_way
+            return self._gate_to_waive() is not None and not self.under_way
         if action == "abort":
-            return self._can_abort
-        if action in ("keep", "fall_back"):
-            return cutover is not None and cutover.state in ("flipped", "watching")
+            return sight is not None and self.under_way and self._state not in _FLIPPED
+        if action == "keep":
+            return self._state in ("flipped", "watching")
+        if action == "fall_back":
+            return self._state in _FLIPPED
         return super().check_action(action, parameters)
 
     def _gate_to_waive(self) -> Gate | None:
@@ -138,28 +130,13 @@ class CutoverKeys(ReplicationScreen):
         self.app.copy_to_clipboard(command)
         self.say(f"copied: {command}")
 
-    def draw(self) -> None:
-        """Show the last look, and how the cutover of this sitting ended."""
-        super().draw()
-        own = self.workspace.cutover
-        if own is None or own is self._told or not own.finished:
-            return
-        self._told = own
-        self.refresh_bindings()
-        error = own.error
-        if error is None or isinstance(error, RunStopped):
-            return  # the state says how it ended
-        if self.is_current:
-            self.show_error(error)
-        else:
-            text = f"the cutover failed: {one_line(error.what)} · 8 cutover"
-            self.app.notify(text, severity="error", timeout=10, markup=False)
-
     # Before it.
 
     def action_check(self) -> None:
         """Check all gates now; nothing else is done."""
-        self._go("check")
+        sight = self.sight
+        if sight is not None:
+            self._drive("check", check_gates, self._request(sight.record))
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_waive(self) -> None:
@@ -179,20 +156,14 @@ class CutoverKeys(ReplicationScreen):
         reason = await self.app.push_screen_wait(dialog)
         if reason is not None:
             await asyncio.to_thread(cutover_requests.waive, sight.run, gate.name, reason.strip())
-            self.say("waived; r checks the gates again")
-            self._recheck()
+            self.look()
 
     async def _withdraw(self, sight: ReplicationSight, gate: Gate) -> None:
         text = f"{gate.title}\nwaived by {gate.waived_by or 'somebody'}: {gate.reason}"
         dialog = ConfirmDialog("waive it no more?", text, yes="take it back", no="leave it")
         if await self.app.push_screen_wait(dialog):
             await asyncio.to_thread(cutover_requests.withdraw, sight.run, gate.name)
-            self._recheck()
-
-    def _recheck(self) -> None:
-        """The gates are told anew by the one who checks them."""
-        if not self._under_way:
-            self._go("check")
+            self.look()
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_rehearse(self) -> None:
@@ -209,7 +180,7 @@ class CutoverKeys(ReplicationScreen):
         name = self.database(sight) if production else ""
         dialog = ConfirmDialog("rehearse?", text, yes="rehearse", no="not now", type_name=name)
         if await self.app.push_screen_wait(dialog):
-            self._go("rehearse")
+            self._drive("rehearsal", cut_over, self._request(sight.record, rehearse=True))
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_start(self) -> None:
@@ -237,7 +208,7 @@ class CutoverKeys(ReplicationScreen):
             type_name=self.database(sight),
         )
         if await self.app.push_screen_wait(dialog):
-            self._go("start")
+            self._drive("cutover", cut_over, self._request(sight.record))
 
     def _what_comes(self) -> str:
         cutover = self.cutover
@@ -257,42 +228,45 @@ class CutoverKeys(ReplicationScreen):
         seconds = cutover.budget_seconds if cutover is not None else 0.0
         return seconds_text(seconds) if seconds else "as long as the budget allows"
 
-    def _go(self, what: str) -> None:
-        """Begin in a process of its own."""
-        sight = self.sight
-        if sight is None or self._under_way:
+    def _request(self, record: RunRecord, *, rehearse: bool = False) -> CutoverRequest:
+        source, password = self.workspace.access(record) or (None, None)
+        return CutoverRequest(record.number, rehearse, source=source, password=password)
+
+    @work(exclusive=True, group="cutover", exit_on_error=False)
+    async def _drive(self, what: str, work: Callable[..., object], *arguments: object) -> None:
+        """Do it in a process of its own, which goes on when this one ends."""
+        sight, own = self.sight, self.workspace.synchronizer
+        if sight is None or self.under_way:
             return
-        try:
-            runner = ProcessRunner(self._request(sight, what))
-            self.workspace.cutover = runner
-            runner.start()
-        except GeodeTuiError as error:
-            self.show_error(error)
+        synchronized = own is not None and not own.finished
+        self.workspace.cutting = what
         self.refresh_bindings()
         self.look()
+        try:
+            await child.in_child(work, *arguments, tell=lambda text: None)
+        finally:
+            self.workspace.cutting = ""
+            self.refresh_bindings()
+            await asyncio.to_thread(self.replication.look)
+            self.draw()
+            if synchronized and self._state not in _FLIPPED:
+                await synchronize(self.workspace, sight.record)
 
-    def _request(self, sight: ReplicationSight, what: str) -> Any:
-        from geode_tui.migration.replication.cutover import (  # type: ignore[import-not-found]
-            CutoverRequest,
-        )
-
-        source, password = self.workspace.access(sight.record) or (None, None)
-        return CutoverRequest(run=sight.run, what=what, source=source, password=password)
+    def worker_failed(self, worker: Worker[object], error: GeodeTuiError) -> None:
+        """The state says that it was aborted, and why; all else is an error."""
+        if isinstance(error, CutoverAborted):
+            self.app.notify(one_line(error.what), severity="warning", timeout=8, markup=False)
+        else:
+            super().worker_failed(worker, error)
 
     # While it goes, and after.
 
     @work(group="abort", exit_on_error=False)
     async def action_abort(self) -> None:
         """Abort at once, without a question."""
-        sight, own = self.sight, self.workspace.cutover
-        if sight is None or not self._can_abort:
-            return
-        self.say("aborting: everything goes back as it was")
-        try:
-            await asyncio.to_thread(cutover_requests.ask, sight.run, "abort")
-        finally:
-            if own is not None and not own.finished:
-                own.stop()
+        if self.sight is not None:
+            self.say("aborting: everything goes back as it was")
+            await asyncio.to_thread(cutover_requests.ask, self.sight.run, "abort")
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_keep(self) -> None:

@@ -53,6 +53,7 @@ class ReplicationScreen(GeodeScreen):
         super().__init__()
         self.look_error: GeodeTuiError | None = None
         self._texts: dict[str, Content] = {}
+        self._keys_of: tuple[object, ...] = ()
 
     @property
     def replication(self) -> ReplicationWatch:
@@ -125,12 +126,19 @@ class ReplicationScreen(GeodeScreen):
                 self.show_nothing(Content.styled("… reading the journal", "$text-muted"))
             else:
                 self.show_nothing(self.nothing_words())
+                self.keys_are_of()
 
     def update(self, selector: str, text: Content) -> None:
         """Give a text to a widget that shows another one."""
         if self._texts.get(selector) != text:
             self._texts[selector] = text
             self.query_one(selector, Static).update(text)
+
+    def keys_are_of(self, *state: object) -> None:
+        """Draw the keys anew where the state is another one."""
+        if self._keys_of != (*state, len(self.replication.runs)):
+            self._keys_of = (*state, len(self.replication.runs))
+            self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Another run only where there is one."""

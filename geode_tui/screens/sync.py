@@ -166,7 +166,7 @@ Each alarm says what to do next. Figures that are not those of now are pale, wit
         self._show_entities(sync.entities if sync is not None else ())
         self._show_alarms(sight, now)
         self._show_curves(sight, now)
-        self.refresh_bindings()
+        self.keys_are_of(self.going, sight.driven, sight.capture.state)
 
     def _show_entities(self, entities: Iterable[SyncEntity]) -> None:
         words = self._filter.lower().split()

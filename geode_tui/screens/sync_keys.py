@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+import contextlib
+from typing import ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
 
 from geode_tui.errors import GeodeTuiError, RunStopped
 from geode_tui.migration import steer
+from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.replication.sight import ReplicationSight
+from geode_tui.migration.replication.sync_engine import SyncRequest, sync_request
 from geode_tui.migration.runner import Runner
+from geode_tui.migration.workspace import Workspace
 from geode_tui.screens.dialogs import ConfirmDialog
 from geode_tui.screens.replication import ReplicationScreen
 from geode_tui.widgets.figures import size
 from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.text import one_line
 
-_OVER = ("cut over", "torn down", "lost")
+_OVER = ("setting up", "cut over", "torn down")
+
+
+_HEAL = (
+    "The capture is lost: it is made anew, and everything is compared once, so that what was"
+    " missed is in the graph, too. "
+)
 
 
 class SyncKeys(ReplicationScreen):
@@ -69,6 +79,7 @@ class SyncKeys(ReplicationScreen):
         command = self.workspace.headless_command("sync")
         if sight is not None:
             command = f"geode-tui sync {sight.run}"
+            command += " --heal" if sight.lost else ""
         self.app.copy_to_clipboard(command)
         self.say(f"copied: {command}")
 
@@ -106,26 +117,17 @@ class SyncKeys(ReplicationScreen):
             self.say("no run captures changes")
             return
         record, capture = sight.record, sight.capture
+        heal = _HEAL if sight.lost else ""
         text = (
             f"run {record.number}\nfrom  {record.source}, by its {capture.way} {capture.name}\n"
-            f"to    {record.place}\n\nChanges are read and applied {until}."
+            f"to    {record.place}\n\n{heal}Changes are read and applied {until}."
         )
         production = record.label.upper() == PRODUCTION
         name = self.database(sight) if production else ""
         dialog = ConfirmDialog(title, text, yes="synchronize", no="not now", type_name=name)
         if await self.app.push_screen_wait(dialog):
-            runner = ProcessRunner(self._request(sight, once))
-            self.workspace.synchronizer = runner
-            runner.start()
+            await synchronize(self.workspace, record, once=once, heal=sight.lost)
             self.look()
-
-    def _request(self, sight: ReplicationSight, once: bool) -> Any:
-        from geode_tui.migration.replication.sync_engine import (  # type: ignore[import-not-found]
-            SyncRequest,
-        )
-
-        source, password = self.workspace.access(sight.record) or (None, None)
-        return SyncRequest(run=sight.run, source=source, password=password, once=once)
 
     @work(group="knobs", exit_on_error=False)
     async def action_pause(self) -> None:
@@ -153,6 +155,23 @@ class SyncKeys(ReplicationScreen):
             if not mine:
                 raise
         self.say("stopping after what is in flight")
+
+
+async def synchronize(
+    workspace: Workspace, record: RunRecord, *, once: bool = False, heal: bool = False
+) -> None:
+    """Begin to synchronize a run, in a process of its own. Raises GeodeTuiError."""
+    source, password = workspace.access(record) or ("", None)
+
+    def request() -> SyncRequest:
+        with contextlib.closing(Journal()) as journal:
+            return sync_request(
+                record, journal, source=source, password=password, once=once, heal=heal
+            )
+
+    runner = ProcessRunner(await asyncio.to_thread(request))
+    workspace.synchronizer = runner
+    runner.start()
 
 
 def _meanwhile(sight: ReplicationSight) -> str:

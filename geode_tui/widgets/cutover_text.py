@@ -171,8 +171,7 @@ def rehearsals_content(cutover: CutoverSnapshot | None) -> Content:
     last = values[-_BAR:]
     top = max(max(last), 0.001)
     marks = "".join(_BLOCKS[min(7, int(value / top * 7.99))] for value in last)
-    parts += [(f"{counted(len(values), 'rehearsal')}: ", "$text-muted"), (marks, "$primary")]
-    parts.append((" the newest at the right", "$text-muted"))
+    parts += [(f"{counted(len(values), 'rehearsal'):<17} ", "$text-muted"), (marks, "$primary")]
     return Content.assemble(*parts)
 
 

@@ -31,7 +31,7 @@ def gate_mark(gate: Gate) -> tuple[str, str]:
 
 def may_waive(gate: Gate) -> bool:
     """Whether a person can let a cutover through it."""
-    return not gate.passed and (gate.waivable or gate.colour == "amber")
+    return not gate.passed and gate.waivable
 
 
 def age_text(gate: Gate, now: float) -> str:
@@ -48,7 +48,6 @@ class GateTable(FigureTable):
             "enter",
             "screen.start",
             "start",
-            show=False,
             id="table.select",
             tooltip="Start the cutover",
         ),

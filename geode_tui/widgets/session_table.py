@@ -14,12 +14,12 @@ from geode_tui.widgets.text import one_line
 from geode_tui.widgets.virtual_table import Row, TableColumn
 
 _COLUMNS = (
-    TableColumn("pid", 7, "right"),
-    TableColumn("user", 14),
-    TableColumn("application", 18),
-    TableColumn("since", 7, "right"),
-    TableColumn("state", 20),
-    TableColumn("query", least=24),
+    TableColumn("pid", 6, "right"),
+    TableColumn("user", 10),
+    TableColumn("application", 13),
+    TableColumn("since", 6, "right"),
+    TableColumn("state", 16),
+    TableColumn("query", least=12),
 )
 
 
@@ -31,7 +31,6 @@ class SessionTable(FigureTable):
             "enter",
             "screen.start",
             "start",
-            show=False,
             id="table.select",
             tooltip="Start the cutover",
         ),

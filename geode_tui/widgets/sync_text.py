@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
-from geode_tui.migration.replication.sight import AT_REST, ReplicationSight
+from geode_tui.migration.replication.sight import AT_REST, LOST, ReplicationSight
 from geode_tui.migration.replication.state import Alarm, SyncSnapshot, SyncState
 from geode_tui.widgets.figure_flow import Figure
 from geode_tui.widgets.figures import counted, rate, size, span
@@ -25,7 +25,7 @@ SYNC_STATES: dict[SyncState, tuple[str, str]] = {
 }
 _LAG_WARNS, _LAG_ALARMS = 5.0, 30.0
 _SHARE_WARNS, _SHARE_ALARMS = 0.5, 0.8
-_SOON = 3_600.0
+_SOON, _FAR = 3_600.0, 365 * 86_400.0
 _LONG_TRANSACTION = 300.0
 _Part = tuple[str, str]
 _GONE = "stopped: its process ended without a word"
@@ -47,9 +47,13 @@ def mark_of(sight: ReplicationSight) -> tuple[str, str]:
     if sight.capture.state == "torn down":
         return "■ torn down", "$text-muted"
     sync = sight.sync
+    if sight.cut_driven:
+        return "▶ led on by the cutover", "$text-primary"
     if sync is None:
         if sight.capture.state == "setting up":
             return "▶ capture is being set up", "$text-primary"
+        if sight.driven:
+            return "▶ rows are copied, changes are kept meanwhile", "$text-primary"
         return "■ not synchronized yet", "$text-warning"
     if ended_silently(sight):
         return f"■ {_GONE}", "$text-warning"
@@ -98,7 +102,7 @@ def _remarks(sight: ReplicationSight, now: float) -> Iterator[_Part]:
     sync = sight.sync
     if sight.lost:
         yield (
-            "changes were missed: validate (5 v) and repair (5 r), then begin capture anew",
+            "✗ changes were missed: r makes the capture anew and compares everything once",
             "$text-error",
         )
     silence = sight.sync_silence(now)
@@ -126,11 +130,13 @@ def figures_of(sync: SyncSnapshot) -> list[Figure]:
     captured, applied = short_count(sync.captured), short_count(sync.applied)
     return [
         _lag(sync),
-        _backlog(sync),
-        Figure("captured", rate(sync.captured_rate), f"{captured} changes so far"),
-        Figure("applied", rate(sync.applied_rate), f"{applied} changes so far"),
-        Figure("source keeps", *_kept(sync)),
+        Figure("backlog", counted(sync.backlog, "change")),
+        Figure("stored", size(sync.spool_bytes), "not applied yet"),
+        Figure("captured", rate(sync.captured_rate), f"{captured} in all"),
+        Figure("applied", rate(sync.applied_rate), f"{applied} in all"),
         Figure("oldest open", *_oldest(sync)),
+        Figure("source keeps", *_kept(sync)),
+        Figure("full in", *_to_full(sync)),
     ]
 
 
@@ -142,11 +148,6 @@ def _lag(sync: SyncSnapshot) -> Figure:
     return Figure("lag", seconds_text(sync.lag_seconds), behind, colour)
 
 
-def _backlog(sync: SyncSnapshot) -> Figure:
-    stored = f"{size(sync.spool_bytes)} stored" if sync.spool_bytes else ""
-    return Figure("backlog", counted(sync.backlog, "change"), stored)
-
-
 def _kept(sync: SyncSnapshot) -> tuple[str, str, str]:
     if sync.retained_bytes is None:
         return "–", "", ""
@@ -154,12 +155,16 @@ def _kept(sync: SyncSnapshot) -> tuple[str, str, str]:
     if not budget:
         return value, "no limit", ""
     share = sync.retained_bytes / budget
-    detail, colour = f"of {size(budget)}", _grade(share, _SHARE_WARNS, _SHARE_ALARMS)
-    if sync.seconds_to_full is not None:
-        detail += f", full in {span(sync.seconds_to_full)}"
-        if sync.seconds_to_full < _SOON:
-            colour = "$text-error"
-    return value, detail, colour
+    return value, f"of {size(budget)}", _grade(share, _SHARE_WARNS, _SHARE_ALARMS)
+
+
+def _to_full(sync: SyncSnapshot) -> tuple[str, str, str]:
+    seconds = sync.seconds_to_full
+    if seconds is None:
+        return "–", "it does not grow" if sync.retained_bytes is not None else "", ""
+    if seconds > _FAR:
+        return "over a year", "at this rate", ""
+    return span(seconds), "at this rate", "$text-error" if seconds < _SOON else ""
 
 
 def _oldest(sync: SyncSnapshot) -> tuple[str, str, str]:
@@ -183,6 +188,6 @@ def all_alarms(sight: ReplicationSight) -> tuple[Alarm, ...]:
     if sight.lost and not any(alarm.severity == "error" for alarm in told):
         since = sync.told_at if sync is not None else sight.capture.made
         what = f"the {sight.capture.way} {sight.capture.name} is lost: changes were missed"
-        step = "validate and repair on screen 5, then begin capture anew"
-        return (Alarm("lost", since, what, step, "error"), *told)
+        step = "r makes it anew and compares everything once"
+        return (Alarm(LOST, since, what, step, "error"), *told)
     return told

@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from geode_tui.migration.control import Knobs
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.replication.captures import Capture
-from geode_tui.migration.replication.state import CutoverSnapshot, Moment, SyncSnapshot
+from geode_tui.migration.replication.cutovers import Waiver
+from geode_tui.migration.replication.leftover import lock_name
+from geode_tui.migration.replication.state import CutoverSnapshot, Gate, Moment, SyncSnapshot
 from geode_tui.paths import journal_there
 
 CURVE_SECONDS = 600.0
 """Curves show so long a time."""
+LOST = "capture lost"
+"""The code of the alarm that changes were missed."""
 AT_REST = ("stopped", "failed")
 """States of a synchronization that no process drives."""
+STILL = ("freezing", "frozen")
+"""States in which writes to the source stand still, or soon will."""
 MOVING = ("freezing", "frozen", "flipped", "watching", "falling back")
 """States of a cutover that a process drives; before and after them nothing moves."""
 
@@ -27,7 +33,8 @@ MOVING = ("freezing", "frozen", "flipped", "watching", "falling back")
 class ReplicationSight:
     """What one look at the journal found of a run with change capture.
 
-    `driven` says whether a process holds the run; `moments` are those of the last ten minutes.
+    `driven` says whether a process holds the run, `cut_driven` whether one cuts it over; `moments`
+    are those of the last ten minutes.
     """
 
     record: RunRecord
@@ -36,6 +43,7 @@ class ReplicationSight:
     cutover: CutoverSnapshot | None = None
     knobs: Knobs = field(default_factory=Knobs)
     driven: bool = False
+    cut_driven: bool = False
     moments: tuple[Moment, ...] = ()
 
     @property
@@ -46,19 +54,21 @@ class ReplicationSight:
     @property
     def lost(self) -> bool:
         """Whether changes were missed: capture ended before they were read."""
-        return self.capture.state == "lost"
+        alarms = self.sync.alarms if self.sync is not None else ()
+        return self.capture.state == "lost" or any(alarm.code == LOST for alarm in alarms)
 
     @property
     def syncing(self) -> bool:
         """Whether synchronization goes, as far as it told last and its process lives."""
         sync = self.sync
-        return sync is not None and sync.state not in AT_REST and self.driven
+        goes = sync is not None and sync.state not in AT_REST
+        return goes and self.driven and not self.cut_driven
 
     @property
-    def cutting(self) -> bool:
-        """Whether a cutover or a rehearsal goes."""
+    def left_open(self) -> bool:
+        """Whether a process that cut over is gone and something of it is still open."""
         cutover = self.cutover
-        return cutover is not None and cutover.state in MOVING
+        return cutover is not None and cutover.state in MOVING and not self.cut_driven
 
     def sync_silence(self, now: float) -> float | None:
         """Seconds since synchronization told of itself; None where it need not."""
@@ -70,7 +80,7 @@ class ReplicationSight:
     def cutover_silence(self, now: float) -> float | None:
         """Seconds since the cutover told of itself; None where it need not."""
         cutover = self.cutover
-        if cutover is None or cutover.state not in MOVING:
+        if cutover is None or cutover.state not in MOVING or not self.cut_driven:
             return None
         return max(0.0, now - cutover.told_at)
 
@@ -118,13 +128,15 @@ class ReplicationWatch:
         capture = captures.of(number)
         if capture is None:
             return None
+        cutover = captures.cutover(number)
         return ReplicationSight(
             journal.run(number),
             capture,
             captures.sync(number),
-            captures.cutover(number),
+            cutover and with_waivers(cutover, journal.cutovers.waivers(number)),
             journal.control.knobs(number),
             journal.locks.held(f"run-{number}"),
+            journal.locks.held(lock_name(number)),
             self._moments(journal, number),
         )
 
@@ -136,3 +148,14 @@ class ReplicationWatch:
         since = time.time() - CURVE_SECONDS
         fresh = journal.captures.moments(number, known[-1].at if known else since)
         return (*(moment for moment in known if moment.at > since), *fresh)
+
+
+def with_waivers(cutover: CutoverSnapshot, waivers: Mapping[str, Waiver]) -> CutoverSnapshot:
+    """A cutover with its gates waived as people have said since it was told."""
+    return replace(cutover, gates=tuple(_waived(g, waivers.get(g.name)) for g in cutover.gates))
+
+
+def _waived(gate: Gate, waiver: Waiver | None) -> Gate:
+    if waiver is None or gate.colour == "green" or not gate.waivable:
+        return replace(gate, waived_by="", reason="")
+    return replace(gate, waived_by=waiver.who, reason=waiver.reason)
