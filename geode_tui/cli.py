@@ -226,6 +226,40 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _json(sync)
 
+    cutover = _verb(verbs, "cutover", "turn from the source to the graph", _cutover)
+    cutover.add_argument("run", type=_positive, help="its number")
+    _cutover_deeds(cutover)
+    cutover.add_argument(
+        "--method",
+        choices=("auto", "lock", "trigger", "hook"),
+        default="auto",
+        help="how writes stand still: writers wait (lock), are told at once (trigger), or the"
+        " application's own hook; auto: lock up to 5 s",
+    )
+    cutover.add_argument(
+        "--budget", type=_seconds, default=5.0, metavar="S", help="writes stand at most so long (5)"
+    )
+    cutover.add_argument(
+        "--watch", type=_seconds, default=900.0, metavar="S", help="watch so long (900)"
+    )
+    cutover.add_argument(
+        "--lag", type=_seconds, default=1.0, metavar="S", help="the lag must be below (1)"
+    )
+    cutover.add_argument(
+        "--calm", type=_seconds, default=60.0, metavar="S", help="and that for so long (60)"
+    )
+    cutover.add_argument(
+        "--waive", action="append", default=[], metavar="GATE=REASON", help="pass a gate (repeat)"
+    )
+    cutover.add_argument(
+        "--no-guard", action="store_true", help="leave the source open to writes after the flip"
+    )
+    for hook, text in _CUTOVER_HOOKS:
+        cutover.add_argument(f"--{hook}", metavar="CMD", help=text)
+    cutover.add_argument("--source", metavar="DSN", help="the same source, for its password")
+    cutover.add_argument("--yes", action="store_true", help="do not ask for the target's name")
+    _json(cutover)
+
     capture = _verb(verbs, "capture", "what change capture needs of a source, as SQL", _capture)
     capture.add_argument(
         "action",
@@ -403,6 +437,30 @@ def _differences(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_CUTOVER_HOOKS = (
+    ("before-freeze", "run before writes stand still"),
+    ("on-freeze", "run to stop the application's writes (method hook)"),
+    ("on-release", "run to let them go on"),
+    ("on-flip", "run to turn the application to the graph; another code than 0 aborts"),
+    ("on-abort", "run when a cutover is taken back"),
+    ("on-keep", "run at the end of the watch window"),
+    ("hold-graph", "run to stop writes to the graph before falling back"),
+    ("on-fall-back", "run to turn the application to the source"),
+)
+
+
+def _cutover_deeds(parser: argparse.ArgumentParser) -> None:
+    deeds = parser.add_mutually_exclusive_group()
+    deeds.add_argument("--gates", action="store_true", help="only look at the gates")
+    deeds.add_argument("--rehearse", action="store_true", help="all but the flip")
+    deeds.add_argument("--abort", action="store_true", help="take back the one that goes")
+    deeds.add_argument("--keep", action="store_true", help="end the watch window")
+    deeds.add_argument("--fall-back", action="store_true", help="turn back to the source")
+    parser.add_argument(
+        "--preview", action="store_true", help="with --fall-back: only tell what would be written"
+    )
+
+
 def _dead_limit(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--dead-limit",
@@ -550,6 +608,12 @@ def _sync(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.sync import sync
 
     return sync(arguments)
+
+
+def _cutover(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.cutover import cutover
+
+    return cutover(arguments)
 
 
 def _capture(arguments: argparse.Namespace) -> int:

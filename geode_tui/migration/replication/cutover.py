@@ -206,6 +206,67 @@ class CutoverEngine:
                 return None
             return await self._watch_window()
 
+    async def settle(self, request: CutoverRequest) -> CutoverRecord | None:
+        """Settle what a process that is gone has left; the cutover where the flip is done."""
+        self._loop = asyncio.get_running_loop()
+        self._request = request
+        self._record = self._journal.run(request.run)
+        with self._held():
+            return await self._settled()
+
+    async def look(self, request: CutoverRequest) -> tuple[Gate, ...]:
+        """Look at the gates and do nothing else; the journal tells them, too.
+
+        Raises GeodeTuiError, UsageError also where another process drives the run.
+        """
+        request.check()
+        self._loop = asyncio.get_running_loop()
+        self._request = request
+        self._record = record = self._journal.run(request.run)
+        _require_captured(self._journal, record)
+        with self._held():
+            if await self._settled() is not None:
+                raise UsageError(f"run {record.number} is flipped: its watch window is open")
+            self._waive()
+            async with self._opened() as replica:
+                asking = await replica.origin.source.capture_session()
+                try:
+                    self._gates = await look(self._journal, replica, asking, request.limits)
+                    if any(gate.name == "lag" for gate in shut(self._gates)):
+                        await self._measured(replica, asking)
+                finally:
+                    asking.terminate()
+        self._show()
+        return self._gates
+
+    async def _measured(self, replica: Replica, asking: Connection) -> None:
+        """Measure the lag once, where the capture is well, and look again."""
+        capture = next(gate for gate in self._gates if gate.name == "capture")
+        if capture.passed:
+            await self._beat(replica)
+            self._gates = await look(self._journal, replica, asking, self._request.limits)
+
+    def _waive(self) -> None:
+        for gate, reason in self._request.waivers.items():
+            self._journal.cutovers.waive(self._record.number, gate, reason)
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Replica]:
+        """Hold the graph, and open both sides."""
+        record, request = self._record, self._request
+        place = self._journal.target_lock(record.target, record.graph)
+        written = f"another run writes to {record.place}"
+        with self._journal.locks.hold(place, written, "wait for its end"):
+            async with self._opener(
+                self._journal,
+                record.number,
+                source=request.source,
+                password=request.password,
+                tell=self._tell,
+                stop=self._stop,
+            ) as replica:
+                yield replica
+
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         """Hold the run: nobody else may drive it or cut it over."""
@@ -245,8 +306,7 @@ class CutoverEngine:
             "watch": request.watch_seconds,
         }
         cutovers = self._journal.cutovers
-        for gate, reason in request.waivers.items():
-            cutovers.waive(record.number, gate, reason)
+        self._waive()
         self._cut = cut = cutovers.begin(
             record.number,
             rehearsal=request.rehearse,
@@ -257,20 +317,7 @@ class CutoverEngine:
         cutovers.plan(cut.id, _plan(request, method))
         listening = asyncio.create_task(self._listen())
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                place = self._journal.target_lock(record.target, record.graph)
-                written = f"another run writes to {record.place}"
-                stack.enter_context(self._journal.locks.hold(place, written, "wait for its end"))
-                replica = await stack.enter_async_context(
-                    self._opener(
-                        self._journal,
-                        record.number,
-                        source=request.source,
-                        password=request.password,
-                        tell=self._tell,
-                        stop=self._stop,
-                    )
-                )
+            async with self._opened() as replica:
                 await self._steps(replica, method, name)
         except BaseException as error:
             await self._ended(error)
@@ -736,7 +783,17 @@ class CutoverEngine:
     def _snapshot(self) -> CutoverSnapshot:
         cut, run = self._cut, self._request.run
         if cut is None:
-            return CutoverSnapshot(run, "gates", self._request.rehearse)
+            stood = (one.stood for one in self._journal.cutovers.rehearsals(run))
+            return CutoverSnapshot(
+                run,
+                "gates",
+                self._request.rehearse,
+                self._request.chosen_method,
+                self._gates,
+                budget_seconds=self._request.budget_seconds,
+                rehearsals=tuple(seconds for seconds in stood if seconds is not None),
+                told_at=time.time(),
+            )
         return replace(
             leftover.told(self._journal, cut),
             gates=self._gates,

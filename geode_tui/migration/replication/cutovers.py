@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -220,6 +221,14 @@ class Cutovers:
         """The waivers of a run by the gate's name."""
         rows = self._store.all("SELECT * FROM waived_gate WHERE run = ?", run)
         return {row["name"]: Waiver(*(row[n] for n in Waiver.__slots__)) for row in rows}
+
+
+def percentile(seconds: Sequence[float], share: float) -> float | None:
+    """The value that a share (0.5, 0.95) of some values is at most; None of no values."""
+    if not seconds:
+        return None
+    ranked = sorted(seconds)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
 def _record(row: sqlite3.Row) -> CutoverRecord:
