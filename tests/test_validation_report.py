@@ -955,7 +955,8 @@ def test_the_page_passes_an_accessibility_check(tmp_path: Path, colours: str) ->
     """axe finds nothing wrong, in either colours; of a page that is spoiled it tells."""
     options = ["--blink-settings=preferredColorScheme=0"] if colours == "dark" else []
     file = tmp_path / "report.html"
-    for ledger in (_ledger(), _settled_ledger(), _hostile(), Ledger(())):
+    stale = settle(_settled_ledger(), Settled(touched={"E": 3}))
+    for ledger in (_ledger(), _settled_ledger(), stale, _hostile(), Ledger(())):
         file.write_text(as_html(make_report(ledger, FACTS, _CHARTS)), encoding="utf-8")
         found = check(file, tmp_path, *options)
         assert found["violations"] == []
