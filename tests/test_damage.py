@@ -10,8 +10,11 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import asyncpg
+import grafeo
 import pytest
 
 from benchmarks.damage import KINDS, Damage, Named
@@ -21,6 +24,7 @@ from geode_tui.demo import EmbeddedPostgres
 from geode_tui.errors import EXIT_OK
 from geode_tui.validation import verify
 from tests.command_line import CommandLine, execute
+from tests.conftest import run_now
 from tests.ground import MODES, Ground, prepared
 
 SEED = os.environ.get("SEED") or ("0" if os.environ.get("CI") else str(random.randrange(10**6)))
@@ -44,6 +48,41 @@ def test_nothing_is_found_in_a_graph_that_nobody_damaged(ground: Ground, deep: b
     assert [e.verdict for e in ledger.entries if not e.balanced] == []
     assert ledger.differences == ()
     assert all(one.differing == 0 and one.deep is deep for one in ledger.digests)
+
+
+def test_the_two_queries_of_an_entry_give_its_numbers(ground: Ground, tmp_path: Path) -> None:
+    """Anyone can run them: of a good graph and of one where a node and a label are gone."""
+    for copy in (ground.original.graph_file, _without_manager(ground, tmp_path)):
+        ledger = ground.ledger(copy, deep=False)
+        asked = {entry.source_sql for entry in ledger.entries}
+        answers = {sql: run_now(_fetched(ground.original.dsn, sql)) for sql in asked}
+        graph = grafeo.GrafeoDB(str(copy))
+        try:
+            for entry in ledger.entries:
+                [row] = list(graph.execute(entry.target_gql))
+                assert list(row.values()) == [entry.in_graph], entry.id
+                rows = answers[entry.source_sql]
+                if entry.kind == "label":
+                    assert dict(rows)[entry.id.partition(":")[2]] == entry.source_rows
+                else:
+                    told = (entry.source_rows + entry.nulls + entry.filtered, entry.source_rows)
+                    assert rows == [(*told, entry.nulls)], entry.id
+        finally:
+            graph.close()
+    assert {entry.kind for entry in ledger.entries} == {"node", "relationship", "label"}
+    assert not ledger.balanced
+
+
+def _without_manager(ground: Ground, folder: Path) -> Path:
+    return ground.changed(folder, ("MATCH (n:Manager {id: 3}) DETACH DELETE n", {}))
+
+
+async def _fetched(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("name", KINDS)

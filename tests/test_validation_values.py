@@ -256,6 +256,9 @@ CASES: dict[str, tuple[str, list[tuple[str, Any]]]] = {
             ("'1 year 1 month'", "P13M"),
             ("'178000000 years'", "P177999999Y"),
             ("NULL", "PT0S"),
+            ("'infinity'", "-infinity"),
+            ("'-infinity'", None),
+            ("'infinity'", "P178000000Y"),
         ],
     ),
     "Unicode forms": (
