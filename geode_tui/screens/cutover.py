@@ -32,7 +32,7 @@ class CutoverScreen(CutoverKeys):
     """From the source to the graph, of the newest run that captures changes."""
 
     MODE = "cutover"
-    AUTO_FOCUS = "#gate-table"
+    WHEN_EMPTY, WHEN_GOING = "#cutover-empty", "#gate-table"
     HELP = """
 # Cutover
 

@@ -49,11 +49,18 @@ class ReplicationScreen(GeodeScreen):
         ),
     ]
 
+    AUTO_FOCUS = ""
+    WHEN_EMPTY = ""
+    """What has the focus first where there is nothing to show."""
+    WHEN_GOING = ""
+    """What has it where there is."""
+
     def __init__(self) -> None:
         super().__init__()
         self.look_error: GeodeTuiError | None = None
         self._texts: dict[str, Content] = {}
         self._keys_of: tuple[object, ...] = ()
+        self._empty: bool | None = None
 
     @property
     def replication(self) -> ReplicationWatch:
@@ -116,7 +123,10 @@ class ReplicationScreen(GeodeScreen):
         if not self.is_current:
             return
         sight = self.sight
-        self.set_class(sight is None, "-empty")
+        if self._empty is not (sight is None):
+            self._empty = sight is None
+            self.set_class(self._empty, "-empty")
+            self.query_one(self.WHEN_EMPTY if self._empty else self.WHEN_GOING).focus()
         with self.app.batch_update():
             if sight is not None:
                 self.show_sight(sight)
@@ -130,7 +140,8 @@ class ReplicationScreen(GeodeScreen):
 
     def update(self, selector: str, text: Content) -> None:
         """Give a text to a widget that shows another one."""
-        if self._texts.get(selector) != text:
+        before = self._texts.get(selector)
+        if before is None or not text.is_same(before):
             self._texts[selector] = text
             self.query_one(selector, Static).update(text)
 

@@ -42,11 +42,15 @@ _WHAT_IT_IS = (
 )
 
 
+class Curves(Grid, can_focus=True):
+    """The plots; with the focus on them all figures are copied."""
+
+
 class SyncScreen(SyncKeys):
     """The stream of changes from the source into the graph, of the newest run that captures."""
 
     MODE = "sync"
-    AUTO_FOCUS = ""
+    WHEN_EMPTY, WHEN_GOING = "#sync-empty", "#curves"
     HELP = """
 # Sync
 
@@ -89,11 +93,11 @@ Each alarm says what to do next. Figures that are not those of now are pale, wit
         #sync-empty { height: 1fr; padding: 1 2; display: none; }
         #sync-going { height: 1fr; }
         #sync-curves { height: 1fr; }
-        #sync-curves Grid { grid-size: 2 2; grid-gutter: 0 1; }
+        Curves { grid-size: 2 2; grid-gutter: 0 1; }
         #sync-below { height: 1fr; }
         #sync-entities { width: 3fr; }
         #sync-alarms { width: 2fr; }
-        &.-wide #sync-curves Grid { grid-size: 4 1; }
+        &.-wide Curves { grid-size: 4 1; }
         &.-narrow {
             #sync-curves { height: 1fr; }
             #sync-below { height: auto; }
@@ -122,7 +126,7 @@ Each alarm says what to do next. Figures that are not those of now are pale, wit
             yield Static(id="sync-head", markup=False)
             yield FigureFlow(id="sync-figures")
             with Panes(id="sync-panes"):
-                with Pane("the last ten minutes", id="sync-curves", brief="curves"), Grid():
+                with Pane("the last ten minutes", id="sync-curves", brief="curves"), Curves(id="curves"):
                     yield StreamPlot(seconds_text, title="lag", id="plot-lag")
                     yield StreamPlot(rate, pair=("captured", "applied"), id="plot-rates")
                     yield StreamPlot(_changes, title="backlog", id="plot-backlog")
@@ -212,7 +216,7 @@ Each alarm says what to do next. Figures that are not those of now are pale, wit
         """The alarms or the line under the cursor when they have the focus, else the figures."""
         if isinstance(self.focused, AlarmList):
             return self.focused.plain
-        if self.focused is not None:
+        if not isinstance(self.focused, Curves):
             return super().copied()
         sight = self.sight
         if sight is None:

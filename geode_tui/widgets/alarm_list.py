@@ -35,7 +35,7 @@ class AlarmList(VerticalScroll):
     def show(self, alarms: Sequence[Alarm], now: float) -> None:
         """Show these alarms."""
         content = alarms_content(alarms, now)
-        if content != self._shown:
+        if not content.is_same(self._shown):
             self._shown, self.plain = content, content.plain if alarms else ""
             self.query_one(Static).update(content)
 

@@ -45,7 +45,7 @@ class StepList(VerticalScroll):
     def show(self, steps: Sequence[CutoverStep], now: float) -> None:
         """Show these steps."""
         content = steps_content(steps, now)
-        if content != self._shown:
+        if not content.is_same(self._shown):
             self._shown, self.plain = content, content.plain if steps else ""
             self.query_one(Static).update(content)
         self._follow(steps)
