@@ -156,7 +156,8 @@ class _Position:
 
 
 _FIELDS = {"id": "STRING", "since": "STRING", "fence": "STRING", "done": "INT", "version": "INT"}
-_PLACE = NodeShape("_Delivery", ("id",), tuple(_FIELDS), tuple(_FIELDS.values()))
+PLACE = NodeShape("_Delivery", ("id",), tuple(_FIELDS), tuple(_FIELDS.values()))
+"""The node in the graph that knows how far its delivery is."""
 _MAKE = (
     "CREATE (:_Delivery {id: $id, since: $since, fence: $fence, done: $done, version: $version})"
 )
@@ -283,9 +284,9 @@ class Delivery:
 
     def _position(self) -> _Position:
         """The position that the graph has; made where it has none."""
-        [found] = self._target.read_nodes(_PLACE, [(self._schema,)])
+        [found] = self._target.read_nodes(PLACE, [(self._schema,)])
         if found is None:
-            self._target.prepare([_PLACE])
+            self._target.prepare([PLACE])
             new = _Position("", "", 0, 0)
             self._target.run_together([(_MAKE, {"id": self._schema, **asdict(new)})], _no_check)
             return new

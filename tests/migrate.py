@@ -58,13 +58,21 @@ def migrate(
     *,
     batch_rows: int | None = None,
     parallel: int = 2,
+    into_existing: bool = False,
 ) -> Migrated:
     """Migrate a database into `folder` with the mapping inferred; raises its error."""
     mapping = mapping or infer(read_catalog(dsn))
     graph_file, journal_file = folder / "graph.grafeo", folder / "journal.sqlite3"
     mapping_file = folder / "mapping.yaml"
     file.save(mapping, mapping_file)
-    request = RunRequest(dsn, str(graph_file), mapping, batch_rows=batch_rows, parallel=parallel)
+    request = RunRequest(
+        dsn,
+        str(graph_file),
+        mapping,
+        batch_rows=batch_rows,
+        parallel=parallel,
+        into_existing=into_existing,
+    )
     runner = Runner(request, journal=journal_file)
     runner.start()
     runner.join()

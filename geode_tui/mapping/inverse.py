@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from sqlglot import exp
+
 from geode_tui.catalog import Catalog, Column, Table, TableName
 from geode_tui.mapping.ends import own_ends
 from geode_tui.mapping.extract import cursor_type
@@ -27,9 +29,10 @@ from geode_tui.mapping.model import (
     RelationshipRule,
     Rule,
 )
-from geode_tui.mapping.types import conversion
+from geode_tui.mapping.types import cast, conversion
 
 Weight = Literal["rows", "values"]
+_ONE_SPELLING = frozenset({"text", "varchar", "citext", "name", "json", "xml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Reference:
 class Lack:
     """Something that cannot be given back, in words; `column` is empty for all of a rule.
 
+    `property` is the property that it is about, where it is one.
+
     Of `rows` whole changes cannot be taken back, of `values` a column keeps what it has.
     """
 
@@ -70,6 +75,7 @@ class Lack:
     column: str
     why: str
     weight: Weight = "values"
+    property: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,24 @@ class TableInverse:
         for one in self.references:
             some += [*one.columns, *one.properties]
         return {given.column: given.cast for given in some}
+
+    @cached_property
+    def respell(self) -> dict[str, str]:
+        """Of properties of which PostgreSQL knows several spellings, the SELECT that gives its own.
+
+        The parameter is a list of texts. `PT60M` is the interval `PT1H`; of a real, 1.1 is the
+        nearest number that it holds.
+        """
+        found = {}
+        for given in self.columns:
+            column = self.table.column(given.column)
+            if column is not None and _has_spellings(column, given.type):
+                how = conversion(column.type, given.type)
+                text = exp.column("x", table="r")
+                value = how.value(cast(text, column.type.resolved().declared)).sql("postgres")
+                rows = "unnest($1::text[]) WITH ORDINALITY AS r(x, n)"
+                found[given.property] = f"SELECT {value} FROM {rows} ORDER BY r.n"
+        return found
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -191,10 +215,13 @@ class Inverse:
         references = (one.rule for table in self.tables for one in table.references)
         return frozenset((*(table.rule for table in self.tables), *references))
 
-    def why_not(self, rule: str) -> str:
-        """Why what a rule made is not given back, in words; empty where it is."""
-        some = [one.why for one in self.lacks if one.rule == rule]
-        return "; ".join(dict.fromkeys(some))
+    def why_not(self, rule: str, properties: Iterable[str] = ()) -> str:
+        """Why a rule is not inverted, or these properties of it, in words; empty where they are."""
+        names = set(properties)
+        some = [one for one in self.lacks if one.rule == rule]
+        if rule in self.rules:
+            some = [one for one in some if one.property in names]
+        return "; ".join(dict.fromkeys(one.why for one in some))
 
 
 def _without(rule: NodeRule, columns: frozenset[str]) -> NodeRule:
@@ -283,7 +310,8 @@ class _Work:
         for item in rule.included_properties:
             given = self._given(item, table)
             if given is None:
-                self._lack(rule, item.column or item.name, self._why_not(item, table))
+                why = self._why_not(item, table)
+                self._lack(rule, item.column or item.name, why, property=item.name)
             elif given.column not in taken:
                 found.setdefault(given.column, given)
         return tuple(found.values())
@@ -432,8 +460,10 @@ class _Work:
                 why = "it is neither one foreign key of a row that is given back, nor a row"
                 self._lack(rule, "", why, "rows")
 
-    def _lack(self, rule: Rule, column: str, why: str, weight: Weight = "values") -> None:
-        self.lacks.append(Lack(rule.id, rule.table, column, why, weight))
+    def _lack(
+        self, rule: Rule, column: str, why: str, weight: Weight = "values", property: str = ""
+    ) -> None:
+        self.lacks.append(Lack(rule.id, rule.table, column, why, weight, property))
 
 
 def _key_within(table: Table, identity: Iterable[Given]) -> tuple[Given, ...]:
@@ -443,6 +473,14 @@ def _key_within(table: Table, identity: Iterable[Given]) -> tuple[Given, ...]:
         if all(name in by_column for name in key.columns):
             return tuple(by_column[name] for name in key.columns)
     return ()
+
+
+def _has_spellings(column: Column, graph_type: str) -> bool:
+    resolved = column.type.resolved()
+    if graph_type == "FLOAT":
+        return resolved.name == "float4"
+    plain = resolved.kind == "enum" or resolved.name in _ONE_SPELLING
+    return graph_type == "STRING" and not plain
 
 
 def _must_be_given(column: Column) -> bool:

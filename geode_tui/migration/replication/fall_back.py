@@ -26,7 +26,7 @@ from typing import Any, Literal
 import asyncpg
 
 from geode_tui.catalog import Catalog
-from geode_tui.dual_write import OUTBOX, outbox_value
+from geode_tui.dual_write import OUTBOX, PLACE, outbox_value
 from geode_tui.errors import (
     EXIT_DIFFERS,
     BusyError,
@@ -34,10 +34,13 @@ from geode_tui.errors import (
     PermissionRefusedError,
     UsageError,
 )
+from geode_tui.mapping import gql
 from geode_tui.mapping.inverse import Inverse, TableInverse, invert
 from geode_tui.mapping.model import Mapping as GraphMapping
+from geode_tui.migration import versions
 from geode_tui.migration.left_out import LeftOutOfGraph
 from geode_tui.migration.plan import make_plan
+from geode_tui.migration.replication import marker
 from geode_tui.migration.replication.reverse import (
     AsItIs,
     Reverse,
@@ -48,6 +51,7 @@ from geode_tui.migration.replication.reverse import (
     gone_nodes,
     key_text,
     note_unlike,
+    spelled_alike,
     without_left_out,
 )
 from geode_tui.migration.replication.row_writing import (
@@ -67,6 +71,7 @@ from geode_tui.target.model import (
     NodeShape,
     RelationshipKey,
     RelationshipShape,
+    Statement,
     Target,
     Whole,
 )
@@ -83,6 +88,7 @@ SetStep = Callable[[str, StepState, str], None]
 Hook = Callable[[], Awaitable[None]]
 
 LOCK_SECONDS = 10
+_OURS = (OUTBOX.label, PLACE.label, marker.LABEL, versions.LABEL)
 _SHOWN = 5
 _READ_AT_ONCE = 1_000
 _BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -213,7 +219,8 @@ class _FallBack:
     def __post_init__(self) -> None:
         self.inverse = invert(self.mapping, self.catalog)
         self.entities = make_plan(self.mapping, self.catalog).entities
-        self.settled = make_plan(self.inverse.settled, self.catalog).entities
+        settled = make_plan(self.inverse.settled, self.catalog)
+        self.settled = tuple(settled.entity(entity.id) for entity in self.entities)
 
     async def run(self) -> FallBackReport:
         if unknown := self.request.leave - {entity.id for entity in self.entities}:
@@ -265,10 +272,11 @@ class _FallBack:
                     raise StuckError(writer.stuck)
                 done(_in_words(counted(changes)))
             with self._step("compare") as done:
-                compared = await self._verify(reader, unrecorded=way == "outbox")
+                compared, old = await self._verify(reader, unrecorded=way == "outbox")
                 done(f"{compared:,} rules: nothing differs")
             if not self.request.preview:
                 with self._step("commit rows"), _told():
+                    await self._bring_up_to_date(old)
                     await writer.move_sequences(changes)
                     await commit()
         notes = (*self.notes, *writer.notes)
@@ -284,34 +292,29 @@ class _FallBack:
         )
 
     @asynccontextmanager
-    async def _transaction(
-        self,
-    ) -> AsyncIterator[tuple[Connection, Callable[[], Awaitable[None]]]]:
+    async def _transaction(self) -> AsyncIterator[tuple[Connection, Hook]]:
         """A transaction that holds the tables, undone unless it is committed."""
         with self._step("hold the rows"):
             connection = await self.source.capture_session()
+            transaction = connection.transaction(isolation="repeatable_read")
             try:
                 with _told():
+                    await transaction.start()
                     await self._begin(connection)
             except BaseException:
                 connection.terminate()
                 raise
-
-        async def commit() -> None:
-            await connection.execute("COMMIT")
-
         try:
-            yield connection, commit
+            yield connection, transaction.commit
         finally:
-            with contextlib.suppress(asyncpg.PostgresError, *_BROKEN):
+            with contextlib.suppress(asyncpg.PostgresError, TimeoutError, *_BROKEN):
                 if connection.is_in_transaction():
-                    await connection.execute("ROLLBACK")
-            await connection.close()
+                    await asyncio.wait_for(connection.execute("ROLLBACK"), LOCK_SECONDS)
+            connection.terminate()
 
     async def _begin(self, connection: Connection) -> None:
         await connection.execute(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE;"
-            f" SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0;"
+            f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0;"
             " SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off"
         )
         names = sorted(one.table.name for one in self.inverse.tables)
@@ -406,7 +409,7 @@ class _FallBack:
         if table is None or set(columns) != set(table.key_columns) or not entity.extract.keyed:
             return await compare(reader, self.target, entity)
         found = Unlike()
-        graph = AsItIs(self.target, entity, strict=True)
+        graph = AsItIs(self.target, entity)
         unique = list({identity(entity, key): key for key in keys}.values())
         for begin in range(0, len(unique), _READ_AT_ONCE):
             part = unique[begin : begin + _READ_AT_ONCE]
@@ -454,30 +457,62 @@ class _FallBack:
 
     # -- is it right ------------------------------------------------------------------------------
 
-    async def _verify(self, reader: _Within, *, unrecorded: bool) -> int:
-        """Compare everything once more; raise StuckError where something differs."""
+    async def _verify(self, reader: _Within, *, unrecorded: bool) -> tuple[int, list[Statement]]:
+        """Compare everything once more; raise StuckError where something differs.
+
+        Returns how many rules were compared, and what brings properties up to date in the graph
+        that repeat a relationship and are old.
+        """
         stuck: list[Stuck] = []
+        old: list[Statement] = []
         compared = 0
-        for entity in self.settled:
+        for entity, settled in zip(self.entities, self.settled, strict=True):
             if entity.id in self.request.leave:
                 self.notes.append(f"{entity.id} was left behind: it is as it was on both sides")
                 continue
-            if self.left_out.before.get(entity.id, 0):
-                self.notes.append(f"{entity.id} cannot be compared: the graph held some before")
-                continue
             compared += 1
-            unlike = await compare(reader, self.target, entity)
+            unlike = await self._without_known(reader, entity, frozenset())
+            if unlike and (repeated := self._repeated(entity)):
+                old += _up_to_date(entity, unlike, repeated)
+                unlike = await self._without_known(reader, settled, repeated)
             if unlike:
-                out = self._out(entity)
-                unlike = await without_left_out(self.target, entity, unlike, out, set())
-            if unlike:
-                stuck += await asyncio.to_thread(self._differing, entity, unlike)
+                stuck += await asyncio.to_thread(self._differing, settled, unlike)
         if stuck:
             raise StuckError(stuck, unrecorded)
-        for check in await check_strangers(self.target, self.entities, (OUTBOX.label,)):
+        for check in await check_strangers(self.target, self.entities, _OURS):
             if check.why:
                 self.notes.append(f"{check.kind}: {check.graph}; these stay in the graph only")
-        return compared
+        return compared, old
+
+    async def _without_known(
+        self, reader: _Within, entity: Entity, besides: frozenset[str]
+    ) -> Unlike:
+        """What of an entity differs, and not because it never reached the graph, or in spelling."""
+        unlike = await compare(reader, self.target, entity, besides)
+        if not unlike:
+            return unlike
+        out = self._out(entity)
+        unlike = await without_left_out(self.target, entity, unlike, out, set())
+        table = next((t for t in self.inverse.tables if t.rule == entity.id), None)
+        if not unlike or table is None or not table.respell:
+            return unlike
+        left = await spelled_alike(reader, self.target, entity, table, unlike, besides)
+        if others := len(unlike.things) - len(left.things):
+            what = f"{others:,} of {entity.id}: the rows hold the same values as the graph"
+            self.notes.append(f"{what}, as PostgreSQL spells them")
+        return left
+
+    async def _bring_up_to_date(self, old: Sequence[Statement]) -> None:
+        """Let properties in the graph say what their relationships do.
+
+        Before the commit: a second time, after a kill, they must not look like writes.
+        """
+        for begin in range(0, len(old), _READ_AT_ONCE):
+            part = old[begin : begin + _READ_AT_ONCE]
+            await asyncio.to_thread(self.target.run_together, part, lambda answers: None)
+        if old:
+            what = "properties that repeat a relationship were brought up to date in the graph"
+            self.notes.append(f"{len(old):,} {what}")
 
     def _differing(self, entity: Entity, unlike: Unlike) -> list[Stuck]:
         candidates: dict[Any, Candidate] = defaultdict(Candidate)
@@ -486,11 +521,28 @@ class _FallBack:
         for whole in unlike.things:
             thing = Marked(whole.key, None, None)
             candidates[identity(entity, whole.key)].things.append(thing)
-        why = self.inverse.why_not(entity.id)
-        if entity.id not in self.inverse.rules:
-            why = f"the rule is not inverted: {why}"
         found = named(self.target, entity, list(candidates.values()), True)
-        return [_stuck(one, why) for _, one in found]
+        besides = self._repeated(entity)
+        return [self._stuck(one, besides) for _, one in found]
+
+    def _stuck(self, one: Difference, besides: frozenset[str]) -> Stuck:
+        values = [value for value in one.values if value[0] not in besides]
+        why = self.inverse.why_not(one.entity, [name for name, _, _ in values])
+        if one.entity not in self.inverse.rules:
+            why = f"the rule is not inverted: {why}"
+        sides = {"source": "only in the source", "graph": "only in the graph"}
+        told = [f"{name}: {a} in the source, {b} in the graph" for name, a, b in values]
+        reason = sides.get(one.where) or ", ".join(told)
+        reason = f"{reason} ({why})" if why else reason
+        advice = f"mend it in the graph, or leave {one.entity} behind"
+        return Stuck(one.entity, one.key, reason, advice)
+
+    def _repeated(self, entity: Entity) -> frozenset[str]:
+        """The properties that only repeat what a relationship says: they may be old."""
+        for table in self.inverse.tables:
+            if table.rule == entity.id and not table.joins:
+                return frozenset(g.property for g in table.columns if g.column in table.redundant)
+        return frozenset()
 
     # -- and back ---------------------------------------------------------------------------------
 
@@ -606,17 +658,29 @@ def _relationships_at(
     return [Whole(key, own) for key, some in zip(keys, found, strict=True) for own in some]
 
 
+def _up_to_date(entity: Entity, unlike: Unlike, repeated: frozenset[str]) -> Iterator[Statement]:
+    """What gives nodes the properties of their rows that only repeat a relationship."""
+    shape = entity.shape
+    assert isinstance(shape, NodeShape)
+    rows = {identity(entity, entity.key(row)): entity.properties(row) for row in unlike.rows}
+    names = [name for name in shape.properties if name in repeated]
+    keys = [(name, f"$k{n}") for n, name in enumerate(shape.key)]
+    for whole in unlike.things:
+        row = rows.get(identity(entity, whole.key))
+        if row is None:
+            continue
+        given = {f"k{n}": value for n, value in enumerate(whole.key)}
+        sets = []
+        for n, name in enumerate(names):
+            if row[name] != whole.properties.get(name):
+                sets.append(f"{gql.member('n', name)} = $v{n}")
+                given[f"v{n}"] = row[name]
+        if sets:
+            match = f"MATCH {gql.node_with('n', shape.label, keys)}"
+            yield f"{match} SET {', '.join(sets)}", given
+
+
 # -- words ---------------------------------------------------------------------------------------
-
-
-def _stuck(one: Difference, why: str) -> Stuck:
-    sides = {"source": "only in the source", "graph": "only in the graph"}
-    what = sides.get(one.where) or ", ".join(
-        f"{name}: {source} in the source, {graph} in the graph"
-        for name, source, graph in one.values
-    )
-    reason = f"{what} ({why})" if why else what
-    return Stuck(one.entity, one.key, reason, f"mend it in the graph, or leave {one.entity} behind")
 
 
 def _in_words(tables: Sequence[TableChanges]) -> str:

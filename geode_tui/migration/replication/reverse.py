@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from geode_tui.target.model import (
 )
 from geode_tui.validation.compare import lack_an_end
 from geode_tui.validation.digest import canonical, is_of
+from geode_tui.validation.digests import known_by_place
 from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.left_out import LeftOut
 from geode_tui.validation.parts import differing, in_groups, parts_for
@@ -78,7 +79,22 @@ class RowChange:
 
 
 class AsItIs(Recomputed):
-    """The graph by digests of its values alone: what it carries of digests counts nothing."""
+    """The graph by digests of its values alone: what it carries of digests counts nothing.
+
+    Properties of `besides` may be there, whatever they hold.
+    """
+
+    def __init__(
+        self, target: Target, entity: Entity, besides: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(target, entity, strict=True)
+        self._besides = besides
+
+    def _is_made(self, whole: Whole) -> bool:
+        if self._besides:
+            own = {n: v for n, v in whole.properties.items() if n not in self._besides}
+            whole = Whole(whole.key, own, whole.labels)
+        return super()._is_made(whole)
 
     def _told(self, whole: Whole, mark: int) -> int:
         return super()._told(
@@ -108,10 +124,15 @@ class AsItIs(Recomputed):
                     yield mark, whole
 
 
-async def compare(reader: RowReader, target: Target, entity: Entity) -> Unlike:
-    """What of an entity is only in the source or only in the graph, by its values now."""
+async def compare(
+    reader: RowReader, target: Target, entity: Entity, besides: frozenset[str] = frozenset()
+) -> Unlike:
+    """What of an entity is only in the source or only in the graph, by its values now.
+
+    Properties of `besides` may be there, whatever they hold.
+    """
     source = SourceSide(reader, entity, labelled=True)
-    graph = AsItIs(target, entity, strict=True)
+    graph = AsItIs(target, entity, besides)
     parts = parts_for(entity.estimate or 0)
     here, there = await asyncio.gather(source.parts(parts), graph.parts(parts))
     found = Unlike()
@@ -129,19 +150,46 @@ def note_unlike(
     found: Unlike,
 ) -> None:
     """Add to `found` what has no like, of rows and things with their digests."""
-    there = Counter((identity(entity, whole.key), mark) for mark, whole in things)
-    known: tuple[Any, int | None]
+    by_place = known_by_place(entity)  # places do not outlive that the table is written anew
+
+    def told_by(key: Any, mark: int | None) -> tuple[Any, int | None]:
+        return (None if by_place else identity(entity, key), mark)
+
+    there = Counter(told_by(whole.key, mark) for mark, whole in things)
     for own, row in rows:
-        known = (identity(entity, entity.key(row)), own)
+        known = told_by(entity.key(row), own)
         if there[known] > 0:
             there[known] -= 1
         else:
             found.rows.append(row)
     for mark, whole in things:
-        known = (identity(entity, whole.key), mark)
+        known = told_by(whole.key, mark)
         if there[known] > 0:
             there[known] -= 1
             found.things.append(whole)
+
+
+async def spelled_alike(
+    reader: RowReader,
+    target: Target,
+    entity: Entity,
+    table: TableInverse,
+    unlike: Unlike,
+    besides: frozenset[str] = frozenset(),
+) -> Unlike:
+    """Without what PostgreSQL holds as the same value, and spells otherwise than the graph."""
+    kinds = dict(zip(entity.shape.properties, entity.shape.types, strict=True))
+    things = [replace(whole, properties=dict(whole.properties)) for whole in unlike.things]
+    for name, sql in table.respell.items():
+        some = [t for t in things if t.properties.get(name) is not None and name in kinds]
+        texts = [text_of(thing.properties[name]) for thing in some]
+        for thing, row in zip(some, await reader.fetch(sql, texts) if some else [], strict=True):
+            thing.properties[name] = row[0]
+    graph = AsItIs(target, entity, besides)
+    found = Unlike()
+    rows = [(graph.row_mark(row), row) for row in unlike.rows]
+    note_unlike(entity, rows, graph.marked_wholes(things), found)
+    return found
 
 
 async def without_left_out(
