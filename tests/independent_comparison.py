@@ -60,8 +60,8 @@ _EPOCH = datetime(2000, 1, 1)
 _LAST_MICROSECOND = 252_455_615_999_999_999  # 9999-12-31 23:59:59.999999
 _FIRST_MICROSECOND = -63_082_281_600_000_000  # 0001-01-01
 
+_OWN_NODES = (["_GeodeTuiSchema"], ["_Migration"])  # of no row: what the product notes for itself
 # Extensions' operators (citext's =) are found by the search path alone.
-_VERSION = "_GeodeTuiSchema"
 _EXTENSION_SCHEMAS = """
 SELECT DISTINCT quote_ident(n.nspname) AS name FROM pg_extension x
 JOIN pg_namespace n ON n.oid = x.extnamespace WHERE n.nspname <> 'pg_catalog'
@@ -780,7 +780,7 @@ class _Graph:
         rows = self._execute("MATCH (n) RETURN labels(n) AS l, count(n) AS c")
         counts: Counter[tuple[str, ...]] = Counter()
         for row in rows:
-            if row["l"] != [_VERSION]:
+            if row["l"] not in _OWN_NODES:
                 counts[tuple(sorted(row["l"]))] += row["c"]
         return counts
 

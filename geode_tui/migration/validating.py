@@ -24,6 +24,7 @@ from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin
+from geode_tui.migration.replication import marker
 from geode_tui.source.dsn import check_dsn, short_name, without_password
 from geode_tui.source.postgres import SnapshotHolder
 from geode_tui.target import open_target, target_exists
@@ -41,7 +42,7 @@ _NOT_ALONE = (
     "the graph held something before the run: required properties, statistics and degrees are of"
     " all that is there, and are not compared"
 )
-_OURS = (versions.LABEL,)
+_OURS = (versions.LABEL, marker.LABEL)
 """Labels of nodes that no rule makes, and that are ours."""
 
 

@@ -38,7 +38,7 @@ LOCK_MILLISECONDS = 500
 VACUUM_MILLISECONDS = 1_500
 """A vacuum that is in the way ends itself, but only after `deadlock_timeout` (1 s)."""
 ATTEMPTS = 8
-DROP_ATTEMPTS = 12
+DROP_ATTEMPTS = 8
 _PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 3.0
 _CLOSE_SECONDS = 2.0
@@ -93,9 +93,9 @@ class Standing:
 class Freeze:
     """A freeze of `tables`, by a lock or by triggers; `name` is that of its schema.
 
-    `what` is the reason that a writer is told. Take it, then either release it or make it a
-    guard, which stays. Every method raises GeodeTuiError; `release` may be called at any time, as
-    often as one likes.
+    `what` is the reason that a writer is told. Take it, then either release and clear it, or make
+    it a guard, which stays. Every method raises GeodeTuiError; `release` and `clear` may be called
+    at any time, as often as one likes.
     """
 
     connect: Connect
@@ -197,9 +197,15 @@ class Freeze:
             await self._keep_triggers()
 
     async def release(self) -> None:
-        """Let writes go on, at once; then take every trace away."""
+        """Let writes go on, at once. Triggers that do nothing may be left: `clear` drops them."""
         self._deadline = 0.0
         await self._let_go()
+        if self.method == "trigger":
+            async with _session(self.connect) as connection:
+                await open_up(connection, self.name)
+
+    async def clear(self) -> None:
+        """Take every trace away, once writes go on; nobody should hold the tables open."""
         if self.method == "trigger":
             async with _session(self.connect) as connection:
                 await remove(connection, self.name)
@@ -328,17 +334,24 @@ async def standing(connection: Connection, name: str) -> Standing | None:
     return Standing(None if math.isinf(until) else until, left, row["triggers"])
 
 
+async def open_up(connection: Connection, name: str) -> bool:
+    """Let writes through at once, whatever locks there are; whether anything was there."""
+    if await standing(connection, name) is None:
+        return False
+    with _told():
+        await _replace(connection, name, 0.0, "it does not")
+    return True
+
+
 async def remove(connection: Connection, name: str) -> bool:
     """Let writes through at once, then drop the triggers, the function and the schema.
 
     Returns whether anything was there. A table that somebody reads for long keeps a trigger that
     does nothing: BusyError tells, and it can be called again.
     """
-    found = await standing(connection, name)
-    if found is None:
+    if not await open_up(connection, name):
         return False
     with _told():
-        await _replace(connection, name, 0.0, "it does not")
         for row in await connection.fetch(sql.TRIGGERS, name):
             table = TableName(row["schema"], row["name"])
             await _patiently(connection, [sql.drop_trigger(row["trigger"], table)])

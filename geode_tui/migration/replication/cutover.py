@@ -319,6 +319,9 @@ class CutoverEngine:
         try:
             async with self._opened() as replica:
                 await self._steps(replica, method, name)
+            if request.rehearse:
+                await self._clear()
+                self._set_state("rehearsed")
         except BaseException as error:
             await self._ended(error)
             raise
@@ -369,7 +372,6 @@ class CutoverEngine:
             async with self._step("release") as told:
                 await self._let_go()
                 told.text = f"writes stood {self._stood():.2f} s"
-            self._set_state("rehearsed")
             return
         async with self._step("flip"):
             await self._flip(replica)
@@ -379,6 +381,7 @@ class CutoverEngine:
     async def _pass_gates(self, replica: Replica, asking: Connection) -> None:
         """Look at the gates; where only the lag is not known for long enough, until it is."""
         until = time.monotonic() + self._request.calm_seconds + 10
+        measured = False
         while True:
             self._gates = await self._bounded(
                 look(self._journal, replica, asking, self._request.limits)
@@ -387,9 +390,12 @@ class CutoverEngine:
             closed = shut(self._gates)
             if not closed:
                 return
-            if any(one.name != "lag" for one in closed) or time.monotonic() > until:
+            names = {one.name for one in closed}
+            waits = names == {"lag"} and time.monotonic() < until
+            if not waits and (measured or names.isdisjoint({"lag"}) or "capture" in names):
                 raise _gates_shut(closed, self._record.number)
             await self._bounded(self._beat(replica))
+            measured = True
 
     async def _beat(self, replica: Replica) -> None:
         """Lead the graph on for a second, and journal its lag."""
@@ -553,9 +559,17 @@ class CutoverEngine:
             if self._cut.method == "hook":
                 await self._hook("on-release", HOOK_SECONDS, always=True)
 
+    async def _clear(self) -> None:
+        """Drop what the freeze has left: our own sessions do not read the tables any more."""
+        if self._freeze is not None and "freeze" in self._begun:
+            for problem in await _problem(self._freeze.clear()):
+                self._error = "; ".join(filter(None, (self._error, problem)))
+                self._tell("error", problem)
+
     async def _ended(self, error: BaseException) -> None:
         """Journal how it ended, and raise what is told of it."""
         number = self._record.number
+        await self._clear()
         what = "rehearsal" if self._request.rehearse else "cutover"
         if isinstance(error, GeodeTuiError | asyncio.CancelledError):
             self._error = self._error or _why(error)
