@@ -89,7 +89,7 @@ def _ledger() -> Ledger:
     )
     causes: tuple[Cause, ...] = (
         *("missing", "extra", "doubled", "stale"),
-        *("edited", "type", "labels", "form"),
+        *("edited", "type", "labels", "form", "collation"),
     )
     differences = [
         Difference("Order", f"id={n}", "both", (("total", "1.50", "1.5"),), "SELECT 1", "G", cause)

@@ -22,7 +22,7 @@ import pytest
 from benchmarks.damages import Original, Trials
 from geode_tui.demo import EmbeddedPostgres
 from geode_tui.mapping.infer import infer
-from geode_tui.validation.ledger import Difference, Ledger
+from geode_tui.validation.ledger import Cause, Difference, Ledger
 from tests.command_line import execute
 from tests.conftest import MakeDatabase
 from tests.ground import MODES, Ground, prepared
@@ -348,6 +348,42 @@ def test_the_nearest_other_value_is_found(ground: Ground, tmp_path: Path, what: 
     assert {name for one in ledger.differences for name, _, _ in one.values} == {"value"}
     [entry] = [entry for entry in ledger.entries if entry.id == label]
     assert entry.mismatched == len(wanted)
+
+
+_CAUSES: tuple[tuple[str, Any, Cause], ...] = (
+    ("caf\u00e9", "cafe\u0301", "form"),
+    ("caf\u00e9", "cafe", "collation"),
+    ("caf\u00e9", "CAF\u00c9", "collation"),
+    ("caf\u00e9", "caf\u00e9  ", "collation"),
+    ("stra\u00dfe", "STRASSE", "collation"),
+    ("caf\u00e9", " caf\u00e9", "edited"),
+    ("caf\u00e9", "cafes", "edited"),
+    ("caf\u00e9", "", "edited"),
+    ("", " ", "collation"),
+    ("5", 5, "type"),
+    ("caf\u00e9", None, "edited"),
+)
+
+
+def test_what_differs_is_told_with_its_cause(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """Another form, a collation's idea of the same, another type, or simply edited."""
+    rows = ", ".join(f"({n}, '{text}')" for n, (text, _, _) in enumerate(_CAUSES))
+    dsn = make_database(
+        f"CREATE TABLE word (id int PRIMARY KEY, text text); INSERT INTO word VALUES {rows}"
+    )
+    original = _migrated(dsn, tmp_path)
+    graph = grafeo.GrafeoDB(str(original.graph_file))
+    for number, (_, value, _) in enumerate(_CAUSES):
+        given = {"id": number, "value": value}
+        graph.execute("MATCH (n:Word {id: $id}) SET n.text = $value", given)
+    graph.close()
+
+    async def work() -> Ledger:
+        async with Trials(original, tmp_path) as trials:
+            return await trials.ledger(original.graph_file, True)
+
+    found = {one.key: one.cause for one in asyncio.run(work()).differences}
+    assert found == {f"id={n}": cause for n, (_, _, cause) in enumerate(_CAUSES)}
 
 
 @MODES

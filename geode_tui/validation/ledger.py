@@ -126,7 +126,17 @@ class Entry:
 
 
 Cause = Literal[
-    "", "missing", "end missing", "extra", "doubled", "stale", "edited", "type", "labels", "form"
+    "",
+    "missing",
+    "end missing",
+    "extra",
+    "doubled",
+    "stale",
+    "edited",
+    "type",
+    "labels",
+    "form",
+    "collation",
 ]
 
 
@@ -139,7 +149,8 @@ class Difference:
     `cause` says how it came about: `missing` and `extra` tell where it is, `end missing` that a
     relationship lacks a node, `doubled` that there are two; the values are `stale` when the graph
     holds what a row was, and `edited` when they were changed in the graph; they have another
-    `type`, or are the same text in another Unicode `form`; the `labels` are others. `mark` is the
+    `type`, or are the same text in another Unicode `form` or to a loose `collation`; the `labels`
+    are others. `mark` is the
     digest of a row that is only in the source. It stays `mismatched` until it is accepted or
     repaired, for which `reason` says why and by whom; a `suspended` one changed at every look.
     It was found among the rows that were `sampled`, by the `digested` ones, or by both.

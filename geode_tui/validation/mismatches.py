@@ -174,6 +174,8 @@ def _cause(entity: Entity, row: Record, found: dict[str, Any], values: Values) -
     wanted = entity.properties(row)
     if names and all(_is_other_form(wanted[name], found.get(name)) for name in names):
         return "form"
+    if names and all(_is_collated(wanted[name], found.get(name)) for name in names):
+        return "collation"
     stamp = found.get(FINGERPRINT)
     if stamp == row[entity.extract.fingerprint_at] or _reckoned(entity, found) != stamp:
         return "edited"
@@ -192,6 +194,18 @@ def _is_other_form(source: Any, graph: Any) -> bool:
     if not (isinstance(source, str) and isinstance(graph, str)):
         return False
     return unicodedata.normalize("NFC", source) == unicodedata.normalize("NFC", graph)
+
+
+def _is_collated(source: Any, graph: Any) -> bool:
+    """Whether two texts are the same to a collation that knows neither case nor accents."""
+    if not (isinstance(source, str) and isinstance(graph, str)):
+        return False
+    return _loose(source) == _loose(graph)
+
+
+def _loose(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(one for one in apart if not unicodedata.combining(one)).rstrip()
 
 
 def _other_labels(

@@ -61,6 +61,10 @@ CAUSES: dict[Cause, tuple[str, str]] = {
     ),
     "labels": ("other labels", "The node has other labels than the mapping gives it."),
     "form": ("another Unicode form", "It is the same text in another Unicode form."),
+    "collation": (
+        "same to a collation",
+        "They differ only by case, accents or spaces at the end, which a collation may ignore.",
+    ),
 }
 STATES: dict[EntryState, tuple[str, str]] = {
     "mismatched": ("✗", "It differs, and did so again later."),
