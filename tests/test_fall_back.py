@@ -21,9 +21,10 @@ from geode_tui.catalog import TableName
 from geode_tui.dual_write import Node, Relationship, record_graph_write
 from geode_tui.errors import BusyError, GeodeTuiError, UsageError
 from geode_tui.mapping import gql
+from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping, NodeRule, Property
 from geode_tui.migration.journal import Journal
-from geode_tui.migration.left_out import left_out_of
+from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.replication.fall_back import (
     FallBackReport,
     FallBackRequest,
@@ -32,12 +33,16 @@ from geode_tui.migration.replication.fall_back import (
     fall_back,
     fall_back_steps,
 )
+from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.freeze import Freeze
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
 from tests.conftest import MakeDatabase, run_now
-from tests.graph_dump import Dump, differences, dump
-from tests.migrate import Migrated, migrate
+from tests.graph_dump import Dump, differences, dump, dump_open
+from tests.migrate import Migrated, migrate, read_catalog
+from tests.targets import Targets, database, loopback, targets
+
+__all__ = ["loopback", "targets"]  # fixtures
 
 MARKS = ("_run", "_step", "_fp")
 HOSTILE = [
@@ -538,7 +543,11 @@ def assert_same_as_graph(dsn: str, migrated: Migrated, folder: Path) -> None:
 
 def contents(graph_file: Path) -> Dump:
     """What a graph holds of the source; not our own marks and nodes."""
-    found = dump(graph_file, without=(*MARKS, "_row"))
+    return cleaned(dump(graph_file, without=(*MARKS, "_row")))
+
+
+def cleaned(found: Dump) -> Dump:
+    """Without nodes of ours."""
     ours = {node for node in found.nodes if node[0][0].startswith("_")}
     return Dump(Counter({n: c for n, c in found.nodes.items() if n not in ours}), found[1])
 
@@ -978,3 +987,76 @@ def test_the_steps_are_told_one_by_one(make_database: MakeDatabase, tmp_path: Pa
     ended = [name for name, state in told if state == "done"]
     assert sorted(ended) == sorted(step.name for step in fall_back_steps())
     assert told.index(("compare", "done")) < told.index(("commit rows", "running"))
+
+
+KINDS_OF = """
+CREATE TABLE buyer (id int PRIMARY KEY, "na`me" text, born date, score float8, seen timestamptz,
+  big numeric);
+CREATE TABLE purchase (tenant int, what text, total numeric(10,2), buyer int REFERENCES buyer,
+  PRIMARY KEY (tenant, what));
+CREATE TABLE likes (buyer int REFERENCES buyer, tenant int, what text, stars int,
+  PRIMARY KEY (buyer, tenant, what), FOREIGN KEY (tenant, what) REFERENCES purchase);
+INSERT INTO buyer SELECT n, 'é' || n, date '2000-01-01' + n, sqrt(n), '2024-03-31 01:30+01', n
+  FROM generate_series(1, 20) n;
+INSERT INTO purchase SELECT n % 3, 'thing ' || n, n * 1.10, n % 20 + 1
+  FROM generate_series(1, 40) n;
+INSERT INTO likes SELECT 1, tenant, what, 3 FROM purchase;
+"""
+_WRITES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("MATCH (b:Buyer {id: 3}) SET b.score = $s, b.big = $b", {"s": 0.1, "b": Decimal("1.5")}),
+    ("MATCH (b:Buyer {id: 4}) SET b.born = null", {}),
+    (
+        "CREATE (:Buyer {id: 77, born: $d, seen: $t, score: $s})",
+        {"d": date(1, 1, 2), "t": datetime(2024, 1, 1, 12, tzinfo=UTC), "s": -2.5},
+    ),
+    (
+        "MATCH (b:Buyer {id: 77}) CREATE (:Purchase {tenant: 9, what: $w, buyer: 77, total: $p})"
+        "-[:HAS_BUYER]->(b)",
+        {"w": "it's", "p": Decimal("9.99")},
+    ),
+    (
+        "MATCH (b:Buyer {id: 77}), (p:Purchase {tenant: 9}) CREATE (b)-[:`LIKE` {stars: 5}]->(p)",
+        {},
+    ),
+    ("MATCH (b:Buyer {id: 1})-[r:`LIKE`]->(p:Purchase {tenant: 2}) DELETE r", {}),
+    ("MATCH (b:Buyer {id: 1})-[r:`LIKE`]->(p:Purchase {tenant: 1}) SET r.stars = 1", {}),
+    ("MATCH (p:Purchase {tenant: 2}) DETACH DELETE p", {}),
+)
+
+
+def test_rows_come_back_from_every_graph(make_database: MakeDatabase, targets: Targets) -> None:
+    """Also from a server, whose values come over the wire."""
+    dsn = make_database(KINDS_OF)
+    mapping = infer(read_catalog(dsn))
+    place, other = targets.place(), targets.place()
+    _move(dsn, place, mapping)
+    graph = targets.open(place)
+    for write in _WRITES:
+        graph.run_together([write], lambda answers: None)
+
+    async def work() -> FallBackReport:
+        source = await Source.connect(dsn)
+        try:
+            return await fall_back(source, graph, mapping, LeftOutOfGraph(), FallBackRequest())
+        finally:
+            await source.close()
+
+    report = run_now(work())
+    done = [(t.table, t.inserted, t.updated, t.deleted) for t in report.tables]
+    assert done == [
+        ("public.buyer", 1, 2, 0),
+        ("public.likes", 1, 14, 13),
+        ("public.purchase", 1, 0, 13),
+    ]
+    left = cleaned(dump_open(database(graph), (*MARKS, "_row")))
+    _move(dsn, other, mapping)
+    again = cleaned(dump_open(database(targets.open(other)), (*MARKS, "_row")))
+    assert left == again, "\n".join(differences(left, again))
+
+
+def _move(dsn: str, place: str, mapping: Mapping) -> None:
+    runner = Runner(RunRequest(dsn, place, mapping))
+    runner.start()
+    runner.join()
+    if runner.error is not None:
+        raise runner.error
