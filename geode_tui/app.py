@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 from collections.abc import Callable
@@ -86,6 +87,21 @@ def _everywhere() -> list[Binding]:
     return [b for b in (*GeodeApp.BINDINGS, *GeodeScreen.BINDINGS) if isinstance(b, Binding)]
 
 
+_MIGRATION_GOES = (
+    "It cannot go on without geode-tui. Stopped safely, it ends after the rows in flight and can"
+    " be resumed later."
+)
+_SYNC_GOES = (
+    "It cannot go on without geode-tui. Stopped safely, nothing is lost: the source keeps its"
+    " changes until it is begun again."
+)
+_CUTOVER_GOES = (
+    "It goes on without geode-tui, and a freeze ends by itself. Answer it from any terminal:"
+    " geode-tui cutover RUN --abort, --keep or --fall-back."
+)
+_LOOK_SECONDS = 2.0
+
+
 class GeodeApp(WorkspaceApp):
     """geode-tui in a terminal."""
 
@@ -150,6 +166,7 @@ class GeodeApp(WorkspaceApp):
             self._tell_clash(names)
         self.switch_mode("connect" if self._connect_first else self._first_mode)
         self.call_after_refresh(self._prepare_screens)
+        self.set_interval(_LOOK_SECONDS, self._look_at_stream)
         if self._connect_first:
             self._connect_to_given()
         if self._settings_error:
@@ -164,6 +181,13 @@ class GeodeApp(WorkspaceApp):
             if not self.stylesheet.has_source(str(path)):
                 self.stylesheet.read(path)
         self.stylesheet.parse()
+
+    @work(group="stream", exclusive=True, exit_on_error=False)
+    async def _look_at_stream(self) -> None:
+        """See how changes follow, so that an alarm is seen on every screen."""
+        if self.current_mode not in ("sync", "cutover"):  # those look by themselves
+            with contextlib.suppress(GeodeTuiError):
+                await asyncio.to_thread(self.workspace.replication.look)
 
     @work(group="navigation", exclusive=True)
     async def _connect_to_given(self) -> None:
@@ -247,23 +271,30 @@ class GeodeApp(WorkspaceApp):
             self.exit()
 
     async def _run_stopped(self) -> bool:
-        runner = self.workspace.runner
-        if runner is None or runner.finished:
-            return True
-        answer = await self.push_screen_wait(
-            ChoiceDialog(
-                "a migration is running",
-                [("stay", "stay"), ("stop", "stop safely and quit")],
-                message="It cannot go on without geode-tui. Stopped safely, it ends after the "
-                "rows in flight and can be resumed later.",
-            )
-        )
-        if answer != "stop":
+        space = self.workspace
+        if space.cutting and not await self._cutover_left():
             return False
-        runner.stop()
-        self.notify("stopping after the rows in flight …", timeout=30, markup=False)
-        await asyncio.to_thread(runner.join)
+        for runner, title, message in (
+            (space.runner, "a migration is running", _MIGRATION_GOES),
+            (space.synchronizer, "synchronization is running", _SYNC_GOES),
+        ):
+            if runner is None or runner.finished:
+                continue
+            choices = [("stay", "stay"), ("stop", "stop safely and quit")]
+            answer = await self.push_screen_wait(ChoiceDialog(title, choices, message=message))
+            if answer != "stop":
+                return False
+            runner.stop()
+            self.notify("stopping after the rows in flight …", timeout=30, markup=False)
+            await asyncio.to_thread(runner.join)
         return True
+
+    async def _cutover_left(self) -> bool:
+        """Whether it is left to go on without us."""
+        title = f"a {self.workspace.cutting} is under way"
+        choices = [("stay", "stay"), ("leave", "quit and let it go on")]
+        dialog = ChoiceDialog(title, choices, message=_CUTOVER_GOES)
+        return await self.push_screen_wait(dialog) == "leave"
 
     async def _mapping_settled(self) -> bool:
         if self.workspace.history is None or self.workspace.saved:

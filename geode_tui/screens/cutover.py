@@ -39,6 +39,7 @@ class CutoverScreen(CutoverKeys):
 The hour in which writes stop at the source and go on at the graph. Nothing moves before every gate
 is passed.
 
+- **o** sets how long writes may stand, how they are stopped, and which commands are run.
 - **r** checks the gates. **w** waives the gate under the cursor, for a reason that is journaled.
 - **R** rehearses: all but the flip. Writes stand for as long as they will, then they go on.
 - **enter** starts. The name of the database must be typed.
@@ -142,13 +143,14 @@ The panes:
     def show_sight(self, sight: ReplicationSight) -> None:
         """Show the cutover as it was told last."""
         now, cutover = time.time(), sight.cutover
-        moving = cutover is not None and cutover.state in MOVING
+        state = cutover.state if cutover is not None else None
+        moving = state in MOVING and not (sight.left_open and state in STILL)
         if moving and not self.has_class("-moving"):  # from here on the steps are what matters
             self.query_one(Panes).go_to(self.query_one("#cutover-steps", Pane))
         self.set_class(moving, "-moving")
-        self.set_class(cutover is not None and cutover.state in STILL, "-frozen")
-        self.update("#cutover-head", cutover_head(sight, now))
-        self.query_one(Countdown).show(clock_of(cutover, now))
+        self.set_class(moving and state in STILL, "-frozen")
+        self.update("#cutover-head", cutover_head(sight, now, self.workspace.cutting))
+        self.query_one(Countdown).show(clock_of(sight, now))
         gates = cutover.gates if cutover is not None else ()
         self.query_one(GateTable).show_gates(gates, now)
         self._show_gate()
@@ -157,7 +159,7 @@ The panes:
         self.query_one(SessionTable).show_sessions(blocked, now)
         self.update("#rehearsals-text", rehearsals_content(cutover))
         self._set_titles(sight)
-        self.keys_are_of(cutover.state if cutover is not None else None, self.under_way, gates)
+        self.keys_are_of(state, self.under_way, self.workspace.cutting, gates)
 
     def _set_titles(self, sight: ReplicationSight) -> None:
         cutover = sight.cutover
@@ -174,7 +176,7 @@ The panes:
         """Between two looks only the digits change."""
         sight = self.sight
         if self.is_current and sight is not None and sight.cut_driven:
-            self.query_one(Countdown).show(clock_of(sight.cutover, time.time()))
+            self.query_one(Countdown).show(clock_of(sight, time.time()))
 
     @property
     def gate_table(self) -> GateTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -13,21 +14,27 @@ from textual.worker import Worker
 from geode_tui.errors import GeodeTuiError
 from geode_tui.migration import child
 from geode_tui.migration.journal import RunRecord
+from geode_tui.migration.replication import cutover_child
 from geode_tui.migration.replication.cutover import CutoverAborted, CutoverRequest
-from geode_tui.migration.replication.cutover_child import check_gates, cut_over
+from geode_tui.migration.replication.cutovers import Wish, percentile
 from geode_tui.migration.replication.sight import ReplicationSight
 from geode_tui.migration.replication.state import CutoverSnapshot, CutoverState, Gate
 from geode_tui.screens import cutover_requests
+from geode_tui.screens.cutover_options import (
+    CutoverOptions,
+    CutoverOptionsDialog,
+    options_of,
+)
 from geode_tui.screens.dialogs import ConfirmDialog, PromptDialog, TextDialog
 from geode_tui.screens.replication import ReplicationScreen
 from geode_tui.screens.sync_keys import synchronize
-from geode_tui.widgets.cutover_text import percentile
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.gate_table import GateTable, gate_detail, may_waive
 from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.sync_text import seconds_text
 from geode_tui.widgets.text import one_line
 
+CHECK = "check of the gates"
 _FLIPPED = ("flipped", "watching", "kept", "falling back")
 _LONGEST_REASON = 500
 
@@ -64,6 +71,14 @@ class CutoverKeys(ReplicationScreen):
         ),
         Binding("r", "check", "check gates", id="cutover.check", tooltip="Check all gates now"),
         Binding(
+            "o",
+            "options",
+            "options",
+            show=False,
+            id="cutover.options",
+            tooltip="How long writes may stand, how they are stopped, which commands are run",
+        ),
+        Binding(
             "K",
             "keep",
             "keep",
@@ -78,6 +93,10 @@ class CutoverKeys(ReplicationScreen):
             tooltip="What the graph got goes to the source, and writes go on there",
         ),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._options: dict[int, CutoverOptions] = {}
 
     @property
     def gate_table(self) -> GateTable:
@@ -103,10 +122,13 @@ class CutoverKeys(ReplicationScreen):
         sight = self.sight
         if action in ("check", "rehearse", "start"):
             return sight is not None and not self.under_way and self._state not in _FLIPPED
+        if action == "options":
+            return sight is not None and not self.under_way
         if action == "waive":
             return self._gate_to_waive() is not None and not self.under_way
         if action == "abort":
-            return sight is not None and self.under_way and self._state not in _FLIPPED
+            going = self.under_way and self.workspace.cutting != CHECK
+            return sight is not None and going and self._state not in _FLIPPED
         if action == "keep":
             return self._state in ("flipped", "watching")
         if action == "fall_back":
@@ -118,25 +140,33 @@ class CutoverKeys(ReplicationScreen):
         return gate if gate is not None and (may_waive(gate) or gate.reason) else None
 
     def action_copy_command(self) -> None:
-        """Copy the command of what comes next: rehearse, or the cutover itself."""
-        sight, cutover = self.sight, self.cutover
-        if sight is None:
-            command = "geode-tui cutover --help"
-        elif cutover is not None and cutover.state in ("flipped", "watching"):
-            command = f"geode-tui cutover {sight.run} --fall-back"
-        else:
-            passed = cutover is not None and cutover.gates and all(g.passed for g in cutover.gates)
-            command = f"geode-tui cutover {sight.run}" + ("" if passed else " --rehearse")
+        """Copy the command of what comes next: gates, rehearsal, cutover, or the way back."""
+        command = shlex.join(["geode-tui", "cutover", *self._command_words()])
         self.app.copy_to_clipboard(command)
         self.say(f"copied: {command}")
 
+    def _command_words(self) -> list[str]:
+        sight, cutover = self.sight, self.cutover
+        if sight is None:
+            return ["--help"]
+        number = str(sight.run)
+        if self._state in _FLIPPED:
+            return [number, "--fall-back"]
+        options = self._options.get(sight.run, CutoverOptions())
+        gates = cutover.gates if cutover is not None else ()
+        if not gates or not all(gate.passed for gate in gates):
+            return [number, "--gates" if not gates else "--rehearse", *options.flags]
+        return [number, *options.flags]
+
     # Before it.
 
-    def action_check(self) -> None:
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_check(self) -> None:
         """Check all gates now; nothing else is done."""
         sight = self.sight
         if sight is not None:
-            self._drive("check", check_gates, self._request(sight.record))
+            request = await self._request(sight.record)
+            self._drive(CHECK, cutover_child.check_gates, request)
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_waive(self) -> None:
@@ -171,7 +201,7 @@ class CutoverKeys(ReplicationScreen):
         sight = self.sight
         if sight is None:
             return
-        budget = self._budget()
+        budget = await self._budget(sight)
         text = (
             f"{_from_to(sight)}\n\nDoes all but the flip. Writes stand at most {budget}; then they"
             " go on by themselves, whatever happens. esc aborts."
@@ -180,7 +210,8 @@ class CutoverKeys(ReplicationScreen):
         name = self.database(sight) if production else ""
         dialog = ConfirmDialog("rehearse?", text, yes="rehearse", no="not now", type_name=name)
         if await self.app.push_screen_wait(dialog):
-            self._drive("rehearsal", cut_over, self._request(sight.record, rehearse=True))
+            request = await self._request(sight.record, rehearse=True)
+            self._drive("rehearsal", cutover_child.cut_over, request)
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_start(self) -> None:
@@ -202,19 +233,20 @@ class CutoverKeys(ReplicationScreen):
             return
         dialog = ConfirmDialog(
             "start the cutover?",
-            f"{_from_to(sight)}\n\n{self._what_comes()}",
+            f"{_from_to(sight)}\n\n{await self._what_comes(sight)}",
             yes="start",
             no="not now",
             type_name=self.database(sight),
         )
         if await self.app.push_screen_wait(dialog):
-            self._drive("cutover", cut_over, self._request(sight.record))
+            request = await self._request(sight.record)
+            self._drive("cutover", cutover_child.cut_over, request)
 
-    def _what_comes(self) -> str:
-        cutover = self.cutover
-        lines = [f"Writes to the source stand at most {self._budget()}, then they go on."]
+    async def _what_comes(self, sight: ReplicationSight) -> str:
+        cutover, budget = self.cutover, await self._budget(sight)
+        lines = [f"Writes to the source stand at most {budget}, then they go on."]
         if cutover is not None and cutover.rehearsals:
-            usual = seconds_text(percentile(cutover.rehearsals, 0.5))
+            usual = seconds_text(percentile(cutover.rehearsals, 0.5) or 0.0)
             most = seconds_text(max(cutover.rehearsals))
             count = counted(len(cutover.rehearsals), "rehearsal")
             lines.append(f"In {count}: {usual} usually, {most} at most.")
@@ -223,14 +255,29 @@ class CutoverKeys(ReplicationScreen):
         lines.append("esc aborts at any moment before the flip; F falls back after it.")
         return "\n".join(lines)
 
-    def _budget(self) -> str:
-        cutover = self.cutover
-        seconds = cutover.budget_seconds if cutover is not None else 0.0
-        return seconds_text(seconds) if seconds else "as long as the budget allows"
+    async def _budget(self, sight: ReplicationSight) -> str:
+        return seconds_text((await self._options_of(sight.run)).budget)
 
-    def _request(self, record: RunRecord, *, rehearse: bool = False) -> CutoverRequest:
+    async def _request(self, record: RunRecord, *, rehearse: bool = False) -> CutoverRequest:
         source, password = self.workspace.access(record) or (None, None)
-        return CutoverRequest(record.number, rehearse, source=source, password=password)
+        options = await self._options_of(record.number)
+        return options.request(record.number, source, password, rehearse=rehearse)
+
+    async def _options_of(self, number: int) -> CutoverOptions:
+        if number not in self._options:
+            self._options[number] = await asyncio.to_thread(options_of, number)
+        return self._options[number]
+
+    @work(exclusive=True, group="question", exit_on_error=False)
+    async def action_options(self) -> None:
+        """Set how it is done: how long, by what, and which commands are run."""
+        sight = self.sight
+        if sight is None:
+            return
+        dialog = CutoverOptionsDialog(await self._options_of(sight.run))
+        options = await self.app.push_screen_wait(dialog)
+        if options is not None:
+            self._options[sight.run] = options
 
     @work(exclusive=True, group="cutover", exit_on_error=False)
     async def _drive(self, what: str, work: Callable[..., object], *arguments: object) -> None:
@@ -240,13 +287,15 @@ class CutoverKeys(ReplicationScreen):
             return
         synchronized = own is not None and not own.finished
         self.workspace.cutting = what
-        self.refresh_bindings()
-        self.look()
+        self.draw()
         try:
-            await child.in_child(work, *arguments, tell=lambda text: None)
+            if own is not None and synchronized:  # only one process drives a run
+                own.stop()
+                await asyncio.to_thread(own.join)
+            told = await child.in_child(work, *arguments, tell=lambda text: None)
+            self.app.notify(f"{what}: {told}", timeout=8, markup=False)
         finally:
             self.workspace.cutting = ""
-            self.refresh_bindings()
             await asyncio.to_thread(self.replication.look)
             self.draw()
             if synchronized and self._state not in _FLIPPED:
@@ -279,8 +328,7 @@ class CutoverKeys(ReplicationScreen):
             " fall back after that."
         )
         if await self._confirmed(sight, "keep the graph?", text, "keep"):
-            await asyncio.to_thread(cutover_requests.ask, sight.run, "keep")
-            self.say("keeping the graph")
+            await self._ask_or_do(sight, "keep", cutover_child.keep)
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_fall_back(self) -> None:
@@ -293,8 +341,17 @@ class CutoverKeys(ReplicationScreen):
             " source, both are compared, and writes go on at the source."
         )
         if await self._confirmed(sight, "fall back?", text, "fall back"):
-            await asyncio.to_thread(cutover_requests.ask, sight.run, "fall back")
-            self.say("falling back")
+            await self._ask_or_do(sight, "fall back", cutover_child.fall_back)
+
+    async def _ask_or_do(
+        self, sight: ReplicationSight, what: Wish, work: Callable[..., object]
+    ) -> None:
+        """Ask the process that watches; where there is none, do it in one of our own."""
+        if self.under_way:
+            await asyncio.to_thread(cutover_requests.ask, sight.run, what)
+            self.say(f"asked: {what}")
+        else:
+            self._drive(what, work, await self._request(sight.record))
 
     async def _confirmed(self, sight: ReplicationSight, title: str, text: str, yes: str) -> bool:
         name = self.database(sight)

@@ -126,7 +126,10 @@ Each alarm says what to do next. Figures that are not those of now are pale, wit
             yield Static(id="sync-head", markup=False)
             yield FigureFlow(id="sync-figures")
             with Panes(id="sync-panes"):
-                with Pane("the last ten minutes", id="sync-curves", brief="curves"), Curves(id="curves"):
+                with (
+                    Pane("the last ten minutes", id="sync-curves", brief="curves"),
+                    Curves(id="curves"),
+                ):
                     yield StreamPlot(seconds_text, title="lag", id="plot-lag")
                     yield StreamPlot(rate, pair=("captured", "applied"), id="plot-rates")
                     yield StreamPlot(_changes, title="backlog", id="plot-backlog")

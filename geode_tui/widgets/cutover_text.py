@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 
 from textual.content import Content
 
-from geode_tui.migration.replication.sight import MOVING, ReplicationSight
+from geode_tui.migration.replication.cutovers import percentile
+from geode_tui.migration.replication.sight import MOVING, STILL, ReplicationSight
 from geode_tui.migration.replication.state import CutoverSnapshot, CutoverState, Gate
 from geode_tui.widgets.countdown import Clock, clock_text
 from geode_tui.widgets.figures import counted, span
@@ -43,13 +43,18 @@ def cutover_mark(cutover: CutoverSnapshot) -> tuple[str, str]:
     return glyph, colour
 
 
-def cutover_head(sight: ReplicationSight, now: float) -> Content:
-    """Where it stands, what that means, and what a person must know."""
+def cutover_head(sight: ReplicationSight, now: float, doing: str = "") -> Content:
+    """Where it stands, what that means, and what a person must know.
+
+    `doing` is what this sitting has begun and nothing tells of yet.
+    """
     cutover = sight.cutover
     moved = f"{sight.record.source} ─▶ {sight.record.place}"
     text, colour = "… no cutover yet", "$text-muted"
     kind = ""
-    if cutover is not None:
+    if doing and (cutover is None or cutover.state not in MOVING):
+        text, colour = f"▶ {doing}", "$text-primary"
+    elif cutover is not None:
         glyph, words, colour = CUTOVER_STATES[cutover.state]
         text = f"{glyph} {words}"
         kind = " · rehearsal" if cutover.rehearsal and cutover.state != "rehearsed" else ""
@@ -66,6 +71,8 @@ def _remarks(sight: ReplicationSight, now: float) -> Iterator[_Part]:
     if cutover is None:
         yield "nothing moves before every gate was checked: r checks them", "$text-muted"
         return
+    if sight.left_open:
+        yield _left_open(cutover), "bold $text-warning"
     silence = sight.cutover_silence(now)
     if silence is not None and silence >= _SILENT:
         words = f"! no word for {span(silence)} from the process that drives it"
@@ -76,6 +83,15 @@ def _remarks(sight: ReplicationSight, now: float) -> Iterator[_Part]:
             yield f"next  {one_line(cutover.next_step)}", ""
     if cutover.state not in MOVING:
         yield gates_verdict(cutover.gates)
+
+
+def _left_open(cutover: CutoverSnapshot) -> str:
+    """What to do where the process that cut over is gone."""
+    if cutover.state in STILL:
+        return "! its process is gone: writes go on by themselves; r takes back what is left"
+    if cutover.state == "falling back":
+        return "! its process is gone: F goes on falling back"
+    return "! nobody watches: K keeps the graph, F falls back"
 
 
 def gates_verdict(gates: Sequence[Gate]) -> _Part:
@@ -92,10 +108,15 @@ def gates_verdict(gates: Sequence[Gate]) -> _Part:
     return words, "bold $text-success"
 
 
-def clock_of(cutover: CutoverSnapshot | None, now: float) -> Clock:
+def clock_of(sight: ReplicationSight, now: float) -> Clock:
     """What the countdown shows."""
+    cutover = sight.cutover
     if cutover is None:
         return Clock("", "no cutover yet")
+    if sight.left_open and cutover.state in STILL:
+        most = seconds_text(cutover.budget_seconds)
+        words = f"its process is gone: writes went on by themselves, after {most} at most"
+        return Clock("", words, "$text-warning")
     budget, stood = cutover.budget_seconds, stood_seconds(cutover, now)
     most = f"at most {seconds_text(budget)}"
     if cutover.frozen_at is not None and cutover.released_at is None and _moves(cutover):
@@ -144,12 +165,6 @@ def stood_seconds(cutover: CutoverSnapshot, now: float) -> float | None:
     return max(0.0, (cutover.released_at or now) - cutover.frozen_at)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that so large a share of all does not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
 def rehearsals_content(cutover: CutoverSnapshot | None) -> Content:
     """How long writes stood in rehearsals, beside the budget."""
     if cutover is None or not cutover.rehearsals:
@@ -157,8 +172,8 @@ def rehearsals_content(cutover: CutoverSnapshot | None) -> Content:
         return Content.styled(words, "$text-muted")
     values, budget = cutover.rehearsals, cutover.budget_seconds
     shown = [
-        ("p50", percentile(values, 0.50)),
-        ("p95", percentile(values, 0.95)),
+        ("p50", percentile(values, 0.50) or 0.0),
+        ("p95", percentile(values, 0.95) or 0.0),
         ("longest", max(values)),
     ]
     parts: list[_Part] = []
