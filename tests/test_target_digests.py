@@ -49,6 +49,7 @@ def graph(targets: Targets, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Things and parts with digests, one of each that somebody else made, and one without."""
     monkeypatch.setattr(embedded_session, "PAGE", 7)
     monkeypatch.setattr(embedded_read, "PARAMETER_ROWS", 5)
+    monkeypatch.setattr(embedded_read, "SCANNED", 7)
     opened = targets.open()
     opened.prepare([THING, PART])
     things = [
@@ -104,6 +105,34 @@ def test_what_is_in_some_parts_is_told_by_its_key(graph: Target) -> None:
     }
     assert _all(graph, PART, 16, [None]) == []
     assert {m.key for m in _all(graph, PART, 1, [0])} == {(f"p{n}", PART.of) for n in range(PARTS)}
+
+
+@pytest.mark.parametrize("targets", ["embedded"], indirect=True)
+@pytest.mark.parametrize("shape", [THING, OF], ids=["nodes", "relationships"])
+def test_no_statement_reckons_of_much(
+    graph: Any, monkeypatch: pytest.MonkeyPatch, shape: NodeShape | RelationshipShape
+) -> None:
+    """The embedded graph ends a statement after 30 seconds: of a big graph it is asked in parts."""
+    found = graph.digest_parts(shape, 64, MODULUS), _all(graph, shape, 16, [None, *range(16)])
+    ranges = []
+    query = graph.query_with
+
+    def told(statement: str, given: dict[str, Any] | None) -> Any:
+        if given:
+            ranges.append((given["first"], given["last"]))
+        else:
+            assert " % " not in statement, "all at once"
+        return query(statement, given)
+
+    monkeypatch.setattr(graph, "query_with", told)
+    graph.digest_parts(shape, 64, MODULUS)
+    assert len(ranges) > 3
+    assert all(last - first < 7 for first, last in ranges)
+    monkeypatch.setattr(embedded_read, "SCANNED", 1_000)
+    monkeypatch.setattr(graph, "query_with", query)
+    whole = graph.digest_parts(shape, 64, MODULUS), _all(graph, shape, 16, [None, *range(16)])
+    assert whole[0] == found[0]
+    assert sorted(map(repr, whole[1])) == sorted(map(repr, found[1]))
 
 
 @pytest.mark.parametrize("rows", [3, 1_000])

@@ -40,6 +40,8 @@ from geode_tui.target.patterns import node_pattern, pattern_of, relationship_pat
 Ends = tuple[int, int]
 AT_ONCE = 200_000
 """Nodes or relationships that are grouped in one statement, about 400 bytes of memory each."""
+SCANNED = 500_000
+"""Nodes or relationships that one statement reckons of: Grafeo ends each after 30 seconds."""
 _STAMPED = f"{gql.member('n', RUN)} IS NOT NULL"
 _OF_RUN = f"{gql.member('n', RUN)} = $run"
 
@@ -265,19 +267,20 @@ class Reading(Session):
 
     def digest_parts(self, shape: NodeShape | RelationshipShape, parts: int, modulus: int) -> Parts:
         """Everything of a shape by `_fp % parts`: how many, and the sum of `_fp % modulus`."""
-        pattern, variable = pattern_of(shape)
+        variable = pattern_of(shape)[1]
         mark = gql.member(variable, FINGERPRINT)
-        rows = self.query(
-            f"MATCH {pattern} RETURN {mark} % {parts} AS p, count({variable}) AS c, "
-            f"sum({mark} % {modulus}) AS s"
-        )
-        return {row["p"]: (row["c"], row["s"] or 0) for row in rows}
+        returned = f"{mark} % {parts} AS p, count({variable}) AS c, sum({mark} % {modulus}) AS s"
+        found: Parts = {}
+        for row in (row for page in self._scanned(shape, "", returned) for row in page):
+            count, total = found.get(row["p"], (0, 0))
+            found[row["p"]] = count + row["c"], total + (row["s"] or 0)
+        return found
 
     def in_parts(
         self, shape: NodeShape | RelationshipShape, parts: int, wanted: Sequence[int | None]
     ) -> Iterator[list[Marked]]:
         """What of a shape is in some parts, in lists."""
-        pattern, variable = pattern_of(shape)
+        variable = pattern_of(shape)[1]
         mark = gql.member(variable, FINGERPRINT)
         keys = gql.returned("n", shape.key, "k") if isinstance(shape, NodeShape) else _keys(shape)
         items = ", ".join((keys, f"{mark} AS m", f"{gql.member(variable, RUN)} AS run"))
@@ -285,8 +288,8 @@ class Reading(Session):
         conditions = [f"{mark} % {parts} IN [{', '.join(map(str, numbers))}]"] if numbers else []
         conditions += [f"{mark} IS NULL"] if None in wanted else []
         for condition in conditions:
-            rows = self.query(f"MATCH {pattern} WHERE {condition} RETURN {items}")
-            yield [Marked(_key(shape, row), row["m"], row["run"]) for row in rows]
+            for page in self._scanned(shape, condition, items):
+                yield [Marked(_key(shape, row), row["m"], row["run"]) for row in page]
 
     def scan_whole(self, shape: NodeShape | RelationshipShape, rows: int) -> Iterator[list[Whole]]:
         """Everything of a shape, whatever wrote it, as it is, in lists of about `rows`."""
@@ -464,6 +467,26 @@ class Reading(Session):
                     found[identity].append((edge_id, own))
         return found
 
+    def _scanned(
+        self, shape: NodeShape | RelationshipShape, where: str, returned: str
+    ) -> Iterator[list[dict[str, Any]]]:
+        """What `returned` gives of everything of a shape, in as many statements as it takes.
+
+        Each is about nodes of a range of ids, or about the relationships that start at them.
+        """
+        owner = shape if isinstance(shape, NodeShape) else shape.start
+        first, last, count = self._span(f"MATCH {node_pattern('n', owner)}", "n", {})
+        if isinstance(shape, RelationshipShape):
+            count = self.count_type(shape.type)
+        if count <= SCANNED:
+            condition = f"WHERE {where} " if where else ""
+            yield self.query(f"MATCH {pattern_of(shape)[0]} {condition}RETURN {returned}")
+            return
+        ids = last - first + 1
+        for low, high in ranges(first, last, max(1, min(SCANNED, SCANNED * ids // count))):
+            given = {"first": low, "last": high}
+            yield self.query_with(f"{_from_range(shape, where)} RETURN {returned}", given)
+
     def _node_pages(
         self, pattern: str, where: str, returned: str, rows: int
     ) -> Iterator[list[dict[str, Any]]]:
@@ -476,6 +499,14 @@ class Reading(Session):
         )
         for low, high in ranges(first, last, rows):
             yield self.query_with(statement, {"first": low, "last": high})
+
+
+def _from_range(shape: NodeShape | RelationshipShape, where: str) -> str:
+    """The clauses that match what there is of a shape in a range of ids, and on a condition."""
+    if isinstance(shape, RelationshipShape):
+        return f"{from_starts(shape)} WHERE {where}" if where else from_starts(shape)
+    pattern, condition = node_pattern("n", shape), f" AND ({where})" if where else ""
+    return f"UNWIND range($first, $last) AS x MATCH {pattern} WHERE id(n) = x{condition}"
 
 
 def after(variable: str, step: int) -> str:

@@ -18,7 +18,7 @@ from geode_tui.errors import ConnectError, GeodeTuiError
 from geode_tui.mapping import gql
 from geode_tui.mapping.model import OF, ROW
 from geode_tui.mapping.statistics import chosen_of
-from geode_tui.target.model import NodeShape, Target
+from geode_tui.target.model import NodeShape, RelationshipShape, Target
 from geode_tui.target.patterns import pattern_of
 from geode_tui.validation.digest import in_utc
 from geode_tui.validation.entity import Entity
@@ -30,6 +30,8 @@ MOST_DISTINCT = 2_000_000
 """Values of which distinct ones are counted; the graph takes memory for each of them."""
 FLOAT_SHARE = Decimal("1e-9")
 """Sums of floats may differ by this share of the sum of their sizes: their order is not told."""
+COUNTED = 20_000_000
+"""Values that one statement counts: the embedded graph ends each after 30 seconds."""
 _TOGETHER = 100  # properties in a statement; PostgreSQL returns at most 1,664 columns
 _NAMED = 5  # names of properties in a sentence
 _SHORT_SQL = 20_000  # characters of a SELECT that is shown where nothing differs
@@ -170,15 +172,14 @@ def required_of(entity: Entity) -> tuple[str, ...]:
 
 async def _required(target: Target, entity: Entity, names: Sequence[str]) -> Check:
     pattern, variable = pattern_of(entity.shape)
-    total = 0
+    total = await asyncio.to_thread(_number_of, target, entity.shape)
     lacking: dict[str, int] = {}
-    for some in batched(names, _TOGETHER):
+    for some in batched(names, max(1, min(_TOGETHER, COUNTED // max(1, total)))):
         counts = ", ".join(
             f"count({gql.member(variable, name)}) AS m{n}" for n, name in enumerate(some)
         )
         statement = f"MATCH {pattern} RETURN count({variable}) AS c, {counts}"
         [row] = await asyncio.to_thread(target.query, statement)
-        total = row["c"]
         lacking |= {name: row["c"] - row[f"m{n}"] for n, name in enumerate(some)}
     lacking = {name: count for name, count in lacking.items() if count}
     things = "nodes" if entity.kind == "node" else "relationships"
@@ -192,6 +193,12 @@ async def _required(target: Target, entity: Entity, names: Sequence[str]) -> Che
         "the source has these values in every row" if lacking else "",
         target_gql=_without(entity, tuple(lacking) or names),
     )
+
+
+def _number_of(target: Target, shape: NodeShape | RelationshipShape) -> int:
+    if isinstance(shape, NodeShape):
+        return target.count_nodes(shape)
+    return target.count_relationships(shape)
 
 
 def _without(entity: Entity, names: Sequence[str]) -> str:
