@@ -46,7 +46,7 @@ async def state_of(dsn: str) -> dict[str, Any]:
             "locks": await connection.fetch(
                 "SELECT relation::regclass::text, mode FROM pg_locks WHERE locktype = 'relation'"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                " AND pid <> pg_backend_pid()"
+                " AND pid <> pg_backend_pid() ORDER BY 1, 2"
             ),
         }
     return found

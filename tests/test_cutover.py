@@ -49,6 +49,12 @@ def shared(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory)
     execute(postgres.dsn(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lag is measured for less than a second."""
+    monkeypatch.setattr("geode_tui.migration.replication.cutover._BEAT_SECONDS", 0.3)
+
+
 @pytest.fixture
 def own(make_database: MakeDatabase, tmp_path: Path) -> Moved:
     """A run that is moved, for one test that flips it."""
@@ -116,7 +122,7 @@ def test_a_rehearsal_does_all_but_the_flip_and_tells_how_long_writes_stood(share
     with writing(shared.dsn) as writer:
         while writer.written < 20:
             time.sleep(0.01)
-        snapshot = shared.rehearse()
+        snapshot = shared.rehearse(method="lock")
     assert snapshot.state == "rehearsed"
     assert writer.failed == []
     assert writer.refused == 0  # a lock lets writers wait
@@ -134,8 +140,14 @@ def test_a_rehearsal_does_all_but_the_flip_and_tells_how_long_writes_stood(share
 # --- it is taken back
 
 
-@pytest.mark.parametrize("method", ["lock", "trigger", "hook"])
-@pytest.mark.parametrize("step", ["gates", "drain", "freeze", "token", "check", "flip"])
+@pytest.mark.parametrize(
+    ("step", "method"),
+    [
+        *((step, "lock") for step in ("gates", "drain", "freeze", "token", "check", "flip")),
+        *((step, "trigger") for step in ("freeze", "token", "check", "flip")),
+        *((step, "hook") for step in ("freeze", "flip")),
+    ],
+)
 def test_aborted_at_each_step_everything_is_as_it_was(
     shared: Moved, tmp_path: Path, step: str, method: str
 ) -> None:
@@ -309,8 +321,10 @@ def _kill_at(moved: Moved, step: str, method: str, mark: Path) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
-@pytest.mark.parametrize("method", ["lock", "trigger"])
-@pytest.mark.parametrize("step", ["drain", "token", "guard"])
+@pytest.mark.parametrize(
+    ("step", "method"),
+    [("drain", "lock"), ("token", "lock"), ("token", "trigger"), ("guard", "trigger")],
+)
 def test_killed_at_a_step_writes_go_on_by_themselves_and_the_next_start_takes_it_back(
     shared: Moved, tmp_path: Path, step: str, method: str
 ) -> None:

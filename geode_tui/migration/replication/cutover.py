@@ -39,6 +39,7 @@ from geode_tui.migration.replication.gates import (
     look,
     new_letters,
     shut,
+    unopened,
 )
 from geode_tui.migration.replication.hooks import (
     HOOK_SECONDS,
@@ -256,16 +257,22 @@ class CutoverEngine:
         record, request = self._record, self._request
         place = self._journal.target_lock(record.target, record.graph)
         written = f"another run writes to {record.place}"
-        with self._journal.locks.hold(place, written, "wait for its end"):
-            async with self._opener(
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._journal.locks.hold(place, written, "wait for its end"))
+            opening = self._opener(
                 self._journal,
                 record.number,
                 source=request.source,
                 password=request.password,
                 tell=self._tell,
                 stop=self._stop,
-            ) as replica:
-                yield replica
+            )
+            try:
+                replica = await stack.enter_async_context(opening)
+            except UsageError as error:
+                self._gates = (unopened(self._journal, record.number, error),)
+                raise _gates_shut(self._gates, record.number) from error
+            yield replica
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from geode_tui.catalog import TableName
-from geode_tui.errors import UsageError
+from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.migration.replication.cutovers import Waiver
@@ -151,6 +151,15 @@ def shut(gates: Sequence[Gate]) -> list[Gate]:
     return [gate for gate in gates if not gate.passed]
 
 
+def unopened(journal: Journal, run: int, error: GeodeTuiError) -> Gate:
+    """The gate that is shut where the run cannot even be opened: not moved, or it has drifted."""
+    backfill = _backfill(journal, run)
+    if backfill.colour != "green":
+        return _gate("backfill", backfill)
+    why = f"{error.what}: {error.why}" if error.why else error.what
+    return _gate("drift", _Found("red", why, error.next_step or "undo it, or begin a new run"))
+
+
 def new_letters(journal: Journal, run: int) -> Gate | None:
     """The gate of dead letters as it is now, where nothing goes through it; None where it does."""
     waiver = journal.cutovers.waivers(run).get("dead_letters")
@@ -239,7 +248,7 @@ def _newest_ledger(journal: Journal, record: RunRecord) -> tuple[int, Ledger] | 
     found: list[tuple[float, int, Ledger]] = []
     for one in journal.runs():
         same = one.number == record.number or (
-            one.kind == "validate"
+            one.kind in ("validate", "repair")
             and one.graph_identity == record.graph_identity
             and one.source_identity == record.source_identity
             and one.mapping_hash == record.mapping_hash
