@@ -61,7 +61,7 @@ ANALYZE;
 """
 
 # `{r}` is a random number; each statement is a transaction.
-_CHANGES = (
+CHANGES = (
     "UPDATE person SET name = name || '!' WHERE id / 10 % 23 = {r} % 23",
     "UPDATE person SET boss = (SELECT max(id) FROM person) WHERE id / 10 % 29 = {r} % 29",
     "UPDATE person SET id = id + 1 WHERE id / 10 % 97 = {r} % 97 AND id % 10 < 3",
@@ -131,7 +131,7 @@ def _node_of(mapping: Mapping, table: str) -> NodeRule:
 
 async def change(dsn: str, rng: random.Random) -> int:
     """Change some rows in ways chosen by `rng`; returns a transaction after the last change."""
-    chosen = rng.sample(_CHANGES, rng.randint(1, 8))
+    chosen = rng.sample(CHANGES, rng.randint(1, 8))
     if rng.random() < 0.95:
         chosen = [sql for sql in chosen if sql != "DELETE FROM person"]
     statements = [sql.replace("{r}", str(rng.randrange(1000))) for sql in chosen]

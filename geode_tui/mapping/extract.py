@@ -205,6 +205,11 @@ class Extract:
         return f"{row} WHERE {self._modulo(labelled, parts)} = ANY(CAST($1 AS bigint[]))"
 
     @property
+    def refused_sql(self) -> str:
+        """Rows that cannot be carried, at most `$1`."""
+        return f"SELECT * FROM ({self.stream_sql}) AS s WHERE s.reject IS NOT NULL LIMIT $1"
+
+    @property
     def _carried_text(self) -> str:
         """The rows that can be carried, as `s`; the text of the SELECT is made once."""
         return f"(SELECT * FROM ({self.stream_sql}) AS r WHERE r.reject IS NULL) AS s"

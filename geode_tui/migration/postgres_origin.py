@@ -94,6 +94,7 @@ class PostgresOrigin:
         self._plain: Catalog | None = None
         self._catalog: Catalog | None = None
         self.findings: tuple[Finding, ...] = ()
+        self.locking = True
 
     def again(self) -> PostgresOrigin:
         """The same, not open yet."""
@@ -215,10 +216,14 @@ class PostgresOrigin:
         return LoadProbe(self.source)
 
     async def begin(self) -> str:
-        """Lock the tables against rewriting and export one snapshot of them."""
-        tables = {entity.rule.table for entity in self.plan.entities}
+        """Lock the tables against rewriting (unless not `locking`) and export one snapshot."""
+        tables = {entity.rule.table for entity in self.plan.entities} if self.locking else set()
         self._holder = await self.source.snapshot(sorted(tables))
         return self._holder.fence
+
+    async def rewritten(self) -> list[TableName]:
+        """The tables that the snapshot does not show any more as they were: see `Reader`."""
+        return await self._held.rewritten(sorted({e.rule.table for e in self.plan.entities}))
 
     async def alive(self) -> bool:
         """Whether the holder's session still answers."""

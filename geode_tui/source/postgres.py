@@ -269,7 +269,10 @@ class Source:
         return reader
 
     async def snapshot(self, tables: Sequence[TableName]) -> SnapshotHolder:
-        """Lock `tables` against rewriting (ACCESS SHARE) and export one snapshot of them."""
+        """Lock `tables` against rewriting (ACCESS SHARE) and export one snapshot of them.
+
+        Without tables nothing is locked: ask `Reader.rewritten` before what was read is believed.
+        """
         connection = await _open(self._dsn, self._password, self._wait)
         holder = SnapshotHolder(connection)
         try:
@@ -359,6 +362,16 @@ class Reader:
         except _BROKEN as error:
             raise lost_error(error) from error
 
+    async def rewritten(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Those of some tables that were truncated or rewritten since the snapshot was taken.
+
+        Such a table looks empty under it, whatever it held. The catalog's row is as the snapshot
+        shows it, the function tells the file of now.
+        """
+        schemas, names = [t.schema for t in tables], [t.name for t in tables]
+        rows = await self.fetch(_REWRITTEN, schemas, names)
+        return [TableName(row["schema"], row["name"]) for row in rows]
+
     async def blocks(self, leaf: TableName) -> int:
         """How many blocks a table has on disk now; later ones hold nothing we can see."""
         rows = await self.fetch(
@@ -429,6 +442,18 @@ SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
 FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
 JOIN pg_namespace n ON n.nspname = wanted.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+"""
+
+_REWRITTEN = """
+SELECT DISTINCT wanted.schema, wanted.name
+FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+CROSS JOIN LATERAL (SELECT c.oid AS relid
+                    UNION SELECT p.relid::oid FROM pg_partition_tree(c.oid) p) part
+LEFT JOIN pg_class leaf ON leaf.oid = part.relid
+WHERE coalesce(leaf.relkind IN ('r', 'm'), true)
+  AND leaf.relfilenode IS DISTINCT FROM pg_relation_filenode(part.relid)
 """
 
 _BULK_SETTINGS = (

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any
 
+from geode_tui.catalog import TableName
 from geode_tui.mapping.identity import Dependents
 from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
 from geode_tui.migration.backfill import StopRequested
@@ -64,7 +65,10 @@ class Applied:
 
 @dataclass
 class CycleWork:
-    """The work of one cycle; `reader` is inside its snapshot."""
+    """The work of one cycle; `reader` is inside its snapshot.
+
+    With `compare_all` everything is compared, `reread` are tables whose rows are all read anew.
+    """
 
     journal: Journal
     record: RunRecord
@@ -77,6 +81,7 @@ class CycleWork:
     doing: Callable[[str], None]
     stop: asyncio.Event
     compare_all: bool = False
+    reread: Set[TableName] = frozenset()
     counts: dict[str, Applied] = field(default_factory=lambda: defaultdict(Applied))
     _first: int = 0
     _anew: set[str] = field(default_factory=set)
@@ -91,6 +96,8 @@ class CycleWork:
     async def run(self) -> dict[str, Applied]:
         """Apply everything that the snapshot shows. Raises StopRequested, GeodeTuiError."""
         touched = self.spool.tables(self.seen)
+        for table in self.reread:
+            touched[table] = {"truncate"}
         if not touched and not self.compare_all:
             return {}
         self._first = self.journal.chunks.next_step(self.record.number)

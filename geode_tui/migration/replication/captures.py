@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from geode_tui.catalog import TableName
 from geode_tui.migration.audit import Audit
 from geode_tui.migration.replication.state import (
     Alarm,
@@ -50,6 +51,11 @@ class Capture:
     captured: int = 0
     applied: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reread(self) -> frozenset[TableName]:
+        """Tables whose rows must all be read again: they were rewritten under a snapshot."""
+        return frozenset(TableName(*name) for name in self.options.get("reread", ()))
 
 
 class Captures:
@@ -108,6 +114,16 @@ class Captures:
                 " applied = ?, caught_up = CASE WHEN ? THEN coalesce(caught_up, ?)"
                 " ELSE caught_up END WHERE run = ?",
                 (fence, at, captured, applied, at, applied, drained, at, run),
+            )
+
+    def set_reread(self, run: int, tables: Iterable[TableName]) -> None:
+        """Journal which tables the next cycle reads anew, before this one is called done."""
+        names = json.dumps([list(table) for table in sorted(tables)])
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE capture SET options = json_set(options, '$.reread', json(?))"
+                " WHERE run = ? AND coalesce(json_extract(options, '$.reread'), '[]') <> json(?)",
+                (names, run, names),
             )
 
     def validated(self, run: int) -> None:

@@ -66,8 +66,6 @@ class Follower:
         except GeodeTuiError as error:
             self._set("failed", f"{error.what}: {error.why}" if error.why else error.what)
             raise
-        else:
-            self._set("stopped", "")
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
@@ -81,6 +79,8 @@ class Follower:
                 async with self._open() as replica:
                     while not await self._once(replica, each):
                         failed = 0
+                    self._set("stopped", "")
+                    await self._tell_once()
                 return
             except GeodeTuiError as error:
                 if not is_transient(error):
@@ -115,7 +115,7 @@ class Follower:
         if self.stop.is_set():
             raise StopRequested
         cycle = await replica.cycle()
-        self.compare_all = False
+        self.compare_all = replica.compare_all
         behind = time.time() - cycle.at
         in_step = cycle.backlog == 0 or behind < IN_STEP_SECONDS
         self._set("in step" if in_step else "catching up", "")

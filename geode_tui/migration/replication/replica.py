@@ -45,6 +45,8 @@ POLL_SECONDS = 0.2
 IDLE_SECONDS = 1.0
 """Between two looks at the stream while it brings something, and while it does not."""
 BEAT = "beat "
+VALIDATE_ATTEMPTS = 5
+"""A ledger is taken again so often where tables are truncated meanwhile."""
 Tell = Callable[[Level, str], None]
 
 
@@ -80,6 +82,7 @@ class Replica:
     altered: set[TableName]
     doing: Callable[[str], None] = lambda text: None
     compare_all: bool = False
+    reread: frozenset[TableName] = frozenset()
     figures: Figures = field(init=False)
     _reader: Reader | None = None
     _pumping: asyncio.Task[None] | None = None
@@ -92,6 +95,7 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.figures = Figures(self.spool.counts)
+        self.reread = self.capture.reread
         self._stale = {entity.id for entity in self.entities}
 
     @property
@@ -173,8 +177,11 @@ class Replica:
             self.doing,
             self.stop,
             self.compare_all,
+            self.reread,
         )
         counts = await work.run()
+        self.reread = frozenset(await reader.rewritten(self.tables))
+        self.journal.captures.set_reread(self.record.number, self.reread)
         applied = await asyncio.to_thread(self.spool.done, seen)
         self.compare_all = False
         self._account(counts, fence, at)
@@ -272,15 +279,22 @@ class Replica:
         With `stale_only` only entities that changes touched since the last time are compared, and
         the ledger is returned and not journaled.
         """
-        tables = {entity.rule.table for entity in self.entities}
-        holder = await self.origin.source.snapshot(sorted(tables))
-        try:
-            await self.cycle(holder, holder.fence)
-            stale = [e for e in self.entities if e.id in self._stale or not stale_only]
-            ledger = await self._ledger(holder, holder.fence, stale)
-        finally:
-            with contextlib.suppress(GeodeTuiError):
-                await holder.close()
+        # Locks are for those that need them: who waits to truncate holds everybody up behind it.
+        locked: set[TableName] = set()
+        for _ in range(VALIDATE_ATTEMPTS):
+            holder = await self.origin.source.snapshot(sorted(locked))
+            try:
+                await self.cycle(holder, holder.fence)
+                stale = [e for e in self.entities if e.id in self._stale or not stale_only]
+                ledger = await self._ledger(holder, holder.fence, stale)
+                rewritten = await holder.rewritten(self.tables)
+            finally:
+                with contextlib.suppress(GeodeTuiError):
+                    await holder.close()
+            if not rewritten:
+                break
+            locked.update(rewritten)
+            self.tell("info", f"{rewritten[0]}: truncated or rewritten meanwhile; looked at again")
         if ledger.valid:
             self._stale.clear()
             if not stale_only:

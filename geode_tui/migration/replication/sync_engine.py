@@ -90,6 +90,8 @@ class ZeroDowntimeEngine(Engine):
         async with contextlib.AsyncExitStack() as stack:
             with self._phase("assess"):
                 stack.push_async_callback(origin.close)
+                # Captured changes mend what a TRUNCATE does; locks would hold writers up.
+                origin.locking = False
                 await origin.open()
                 entities = await self._assess(record, origin)
                 _require_tables(entities)
@@ -127,6 +129,8 @@ class ZeroDowntimeEngine(Engine):
             self._checkpoint("backfill", "backfill")
             try:
                 await self._backfill(record, origin, target, entities, snapshot, resumed)
+                rewritten = await origin.rewritten()
+                self._journal.captures.set_reread(record.number, rewritten)
             finally:
                 await self._release(origin)
             await asyncio.to_thread(self._record_version, record, target)
