@@ -212,6 +212,17 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("--output", metavar="F", help="write a file in place of stdout")
     _json(validate)
 
+    parallel = _verb(verbs, "parallel", "ask source and graph the same, while both live", _parallel)
+    _source(parallel)
+    _target(parallel)
+    _mapping(parallel)
+    parallel.add_argument(
+        "--interval", type=_seconds, metavar="S", help="ask again every so many seconds"
+    )
+    parallel.add_argument("--times", type=_positive, metavar="N", help="ask so many times")
+    parallel.add_argument("--report", metavar="FILE", help="write a page of Markdown, too")
+    _json(parallel)
+
     sync = _verb(verbs, "sync", "lead the graph along with the source's changes", _sync)
     sync.add_argument("run", type=_positive, nargs="?", help="its number (that of the target)")
     _source(sync)
@@ -602,6 +613,12 @@ def _validate(arguments: argparse.Namespace) -> int:
     from geode_tui.commands.validate import validate
 
     return validate(arguments)
+
+
+def _parallel(arguments: argparse.Namespace) -> int:
+    from geode_tui.commands.parallel import parallel
+
+    return parallel(arguments)
 
 
 def _sync(arguments: argparse.Namespace) -> int:

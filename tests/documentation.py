@@ -18,4 +18,4 @@ def chapters(mark: str) -> dict[str, str]:
 
 def documented_keys(name: str) -> set[str]:
     """The keys of a JSON document."""
-    return set(re.findall(r"^\| `([a-z_-]+)`", chapters("#### ")[name], re.MULTILINE))
+    return set(re.findall(r"^\| `([a-z0-9_-]+)`", chapters("#### ")[name], re.MULTILINE))
