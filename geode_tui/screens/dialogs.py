@@ -208,7 +208,10 @@ class PromptDialog(Dialog[str | None]):
     def action_accept(self) -> None:
         """Close with the text unless something is wrong with it."""
         value = self.query_one("#value", Input).value
-        if not self._check(value):
+        problem = self._check(value)
+        if problem:
+            self.query_one("#problem", Static).update(Content(one_line(problem)))
+        else:
             self.dismiss(value)
 
 
