@@ -249,6 +249,7 @@ def test_no_headless_verb_loads_the_interface(line: CommandLine, shop: Shop, sho
         ["checkpoint", "9", "x"],
         ["accept", "2"],
         ["capture", "sql", *both[:4]],
+        ["cutover", "9"],
         ["repair", "2", "--all", "--preview"],
         ["status"],
         ["runs", "show", "1"],
@@ -679,6 +680,7 @@ def test_each_positional_is_documented() -> None:
     assert set(takes) == {
         "accept",
         "checkpoint",
+        "cutover",
         "deadletters",
         "pause",
         "query",

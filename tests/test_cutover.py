@@ -25,6 +25,7 @@ from geode_tui.migration.replication.state import CutoverSnapshot
 from geode_tui.source.freeze import standing
 from tests.command_line import CommandLine, execute
 from tests.conftest import MakeDatabase, run_now
+from tests.documentation import documented_keys
 from tests.moved import SQL, Moved, move, writing
 from tests.source_state import application, state_of
 
@@ -410,6 +411,9 @@ def test_a_runbook_from_the_command_line(own: Moved) -> None:
     document = json.loads(again.out)
     assert document["state"] == "rehearsed"
     assert document["rehearsals_p95"] >= document["rehearsals_p50"] > 0
+    assert document.keys() == documented_keys("cutover state")
+    assert document["gates"][0].keys() == documented_keys("gate")
+    assert document["steps"][0].keys() == documented_keys("cutover step")
     waived = next(gate for gate in document["gates"] if gate["name"] == "dead_letters")
     assert waived["reason"] == "agreed with sales"
 
