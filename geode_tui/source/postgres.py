@@ -331,9 +331,12 @@ class Reader:
         await self._run(_BULK_SETTINGS)
         await self.fetch(_TYPE_SEARCH_PATH)
 
-    async def renew(self) -> str:
-        """Leave the snapshot for a new one, and return it as text (`xmin:xmax:xip,…`)."""
+    async def leave(self) -> None:
+        """Leave the snapshot, and let go of all locks; `renew` takes a new one."""
         await self._run("ROLLBACK")
+
+    async def renew(self) -> str:
+        """Take a new snapshot after `leave`, and return it as text (`xmin:xmax:xip,…`)."""
         await self.begin(None)
         return str((await self.fetch("SELECT pg_current_snapshot()::text"))[0][0])
 

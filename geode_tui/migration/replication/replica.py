@@ -149,14 +149,17 @@ class Replica:
                 broken, self._broken, self._pumping = self._broken, None, None
                 raise broken
             try:
-                return await self._cycle(reader, fence)
-            except LostError:
+                if reader is not None:
+                    return await self._cycle(reader, fence)
+                own, fence = await self._fresh()
+                cycle = await self._cycle(own, fence)
+                await own.leave()  # locks that stay would be in the way of a TRUNCATE, and of us
+                return cycle
+            except BaseException:
                 await self._forget_reader()
                 raise
 
-    async def _cycle(self, reader: Reader | None, fence: str) -> Cycle:
-        if reader is None:
-            reader, fence = await self._fresh()
+    async def _cycle(self, reader: Reader, fence: str) -> Cycle:
         at = time.time()
         # It goes through the log after all that the snapshot shows, and has it written to disk.
         await self.stream.send(f"{BEAT}{at!r}")
@@ -218,6 +221,7 @@ class Replica:
     async def _fresh(self) -> tuple[Reader, str]:
         if self._reader is None:
             self._reader = await self.origin.source.reader()
+            await self._reader.leave()
         return self._reader, await self._reader.renew()
 
     async def _forget_reader(self) -> None:
