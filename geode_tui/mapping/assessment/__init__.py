@@ -9,6 +9,7 @@ from geode_tui.mapping.assessment.behind import left_out, not_carried
 from geode_tui.mapping.assessment.columns import column_parts
 from geode_tui.mapping.assessment.expressions import expression_findings
 from geode_tui.mapping.assessment.finding import CODES, SEVERITIES, Finding, Severity, together
+from geode_tui.mapping.assessment.inverse import inverse_findings
 from geode_tui.mapping.assessment.references import (
     key_findings,
     reference_findings,
@@ -84,6 +85,7 @@ def _findings(
     yield from inheritance_findings(mapping, tables, catalog)
     yield from condition_findings(mapping, counts)
     yield from join_findings(mapping, catalog)
+    yield from inverse_findings(mapping, catalog)
     yield from expression_findings(mapping, catalog)
     yield from supernode_findings(mapping, catalog, profile)
     yield from name_findings(mapping)

@@ -16,8 +16,8 @@ mapping_misfit no_permission row_security not_mapped no_key reference_not_follow
 reference_not_read not_validated orphans lossy_type number_out_of_range date_out_of_range
 list_out_of_range inheritance supernode expression joined_rows not_moved not_carried converted
 names_meet name_changed
-unsupported_type generated_column condition keep_first deferrable name_collision unnamed_label
-wide_row wide_value many_columns never_analyzed old_estimate not_counted idle_waiver
+unsupported_type generated_column condition keep_first not_inverted deferrable name_collision
+unnamed_label wide_row wide_value many_columns never_analyzed old_estimate not_counted idle_waiver
 """
 CODES = frozenset(_CODES_LISTED.split())
 """The stable names of all findings; docs/cli.md says what each means."""
