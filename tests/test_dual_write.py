@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import random
@@ -382,3 +383,35 @@ def test_it_needs_no_terminal_interface() -> None:
     script = "import sys, geode_tui.dual_write; print({'textual', 'rich'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+async def test_the_examples_of_the_page_run(
+    make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/dual-write.md, block after block; what it says of them is so."""
+    page = (Path(__file__).parent.parent / "docs" / "dual-write.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(tmp_path)
+    async with connected(make_database(USERS)) as connection:
+        await connection.execute("CREATE ROLE shop_app; INSERT INTO users VALUES (1, 'A')")
+        try:
+            names: dict[str, Any] = {"connection": connection}
+            for number, block in enumerate(blocks):
+                code = compile(block, f"block {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                waiting = eval(code, names)
+                if waiting is not None:
+                    await waiting
+                if number == 1:
+                    assert names["done"].statements == 1
+                    names["graph"].query("CREATE (:User {id: 1})")
+                    names["graph"].query("CREATE (:Book {isbn: '978-3'})")
+            assert await connection.fetchval("SELECT name FROM users") == "Ada"
+            assert await connection.fetchval("SELECT count(*) FROM geode_tui.graph_outbox") == 0
+        finally:
+            await connection.execute("DROP OWNED BY shop_app; DROP ROLE shop_app")
+    graph = names["graph"]
+    assert graph.query("MATCH (:User)-[r:LENT]->(:Book) RETURN count(r) AS c") == [{"c": 1}]
+    [told] = graph.query("MATCH (o:_Outbox) RETURN o.rule AS rule, o.key AS key")
+    assert told == {"rule": "(User)-[LENT]->(Book)", "key": '[["1"], ["978-3"], []]'}
+    graph.close()
