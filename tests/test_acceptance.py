@@ -117,6 +117,48 @@ def test_a_row_that_is_accepted_as_missing_counts_again_when_it_changes(town: To
     assert town.validate().code == EXIT_DIFFERS
 
 
+def test_a_row_that_cannot_be_carried_is_named_unless_it_is_a_dead_letter(
+    make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason; a repair leaves it alone, and it can be accepted."""
+    monkeypatch.setattr("geode_tui.migration.validating.RETRIES", (0.0,))
+    dsn = make_database(
+        "CREATE TABLE item (id int PRIMARY KEY, price numeric);"
+        "INSERT INTO item VALUES (1, 1.50), (2, 'NaN'), (3, 3)"
+    )
+    line = CommandLine(tmp_path)
+    line.run_here("map", "--source", dsn, "--output", "m.yaml")
+    both = ("--source", dsn, "--target", "items.grafeo", "--mapping", "m.yaml")
+    line.run_here("migrate", *both)
+    assert line.run_here("validate", *both).code == EXIT_OK, "row 2 is a dead letter"
+    execute(dsn, "INSERT INTO item VALUES (4, 'NaN')", "UPDATE item SET price = 'NaN' WHERE id = 1")
+    found = line.run_here("validate", *both, "--json")
+    assert found.code == EXIT_DIFFERS
+    rows = found.json["differences"]
+    assert sorted((one["key"], one["cause"], one["where"]) for one in rows) == [
+        ("id=1", "extra", "graph"),
+        ("id=1", "refused", "source"),
+        ("id=4", "refused", "source"),
+    ]
+    refused = [one for one in rows if one["cause"] == "refused"]
+    assert all(one["values"][0][0] == "cannot be carried" for one in refused)
+    assert all("NaN" in one["values"][0][1] for one in refused)
+    assert all("SELECT" in one["source_sql"] for one in refused)
+    run = str(found.json["run"])
+    preview = line.run_here("repair", run, "--cause", "refused", "--preview")
+    assert "2 left alone: it cannot be carried" in preview.out
+    some = line.run_here("accept", run, "--cause", "refused", "--reason", "no price yet")
+    assert some.code == EXIT_DIFFERS, "what the graph holds of row 1 is too many still"
+    assert line.run_here("accept", run, "--key", "id=1", "--reason", "agreed").code == EXIT_OK
+    assert line.run_here("validate", *both).code == EXIT_OK
+    elsewhere = CommandLine(tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    there = ("--target", str(tmp_path / "items.grafeo"), "--mapping", str(tmp_path / "m.yaml"))
+    told = elsewhere.run_here("validate", "--source", dsn, *there, "--json").json["differences"]
+    named = {one["key"] for one in told if one["cause"] == "refused"}
+    assert named == {"id=1", "id=2", "id=4"}, "without the journal, dead letters are not known"
+
+
 def test_an_acceptance_can_be_withdrawn(town: Town) -> None:
     """After that it counts as before; both are in the audit trail."""
     town.query("MATCH (n:Pet {id: 7}) SET n.name = 'Rex'")

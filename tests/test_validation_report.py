@@ -89,7 +89,7 @@ def _ledger() -> Ledger:
     )
     causes: tuple[Cause, ...] = (
         *("missing", "extra", "doubled", "stale"),
-        *("edited", "type", "labels", "form", "collation"),
+        *("edited", "type", "labels", "form", "collation", "refused"),
     )
     differences = [
         Difference("Order", f"id={n}", "both", (("total", "1.50", "1.5"),), "SELECT 1", "G", cause)
@@ -281,7 +281,7 @@ def test_all_formats_name_the_same_differences() -> None:
                 assert [one.key, *value] in rows
                 assert list(value) in page.table(one.key)
     names = [heading for level, heading in page.headings if level == 4]
-    assert names[:2] == ["Missing (1)", "Extra (1)"]
+    assert names[:3] == ["Missing (1)", "Cannot be carried (1)", "Extra (1)"]
     assert "Differs (1)" in names
 
 

@@ -52,6 +52,7 @@ Deed = Literal["written", "replaced", "removed"]
 
 _DOUBLED = "the graph holds it more than once: take one away by hand"
 _SUSPENDED = "it changed at every look: validate again when it is calmer"
+_REFUSED = "it cannot be carried: mend the row or the mapping, or accept it"
 _ACCEPTED = "it is accepted: withdraw that first"
 _REPAIRED = "it was repaired already"
 _OTHERS = "no run wrote it: accept it, or take it away by hand"
@@ -119,6 +120,8 @@ def repair_plan(differences: Sequence[Difference]) -> RepairPlan:
 
 
 def _reason_to_leave(one: Difference) -> str:
+    if one.cause == "refused":
+        return _REFUSED
     by_state = {"suspended": _SUSPENDED, "accepted": _ACCEPTED, "repaired": _REPAIRED}
     return _DOUBLED if one.cause == "doubled" else by_state.get(one.state, "")
 

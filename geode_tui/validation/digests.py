@@ -18,9 +18,12 @@ from geode_tui.validation.compare import (
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Difference, EntityDigest, Ledger
 from geode_tui.validation.left_out import LeftOut
-from geode_tui.validation.mismatches import NAMED_AT_MOST, named
+from geode_tui.validation.mismatches import NAMED_AT_MOST, named, refused
 from geode_tui.validation.sides import RowReader
 
+MOST_REFUSED = 10_000
+"""Rows that cannot be carried that are read to find those that no dead letter tells of."""
+_MISSING = {"source": 1, "both": 0, "graph": -1}
 RETRIES = (1.0, 5.0, 30.0)
 """Seconds before each further look at what differs."""
 
@@ -77,6 +80,7 @@ class DigestComparison:
             changing = await self.named(entity, list(known.pending.values()))
             found[entity.id] = [one for _, one in stood]
             found[entity.id] += [replace(one, state="suspended") for _, one in changing]
+        refused = await self._refused(ledger, reader, entities, compared, found)
         entries = [
             replace(entry, mismatched=_mismatched(own, found[entry.id]), suspended=own.suspended)
             if (own := compared.get(entry.id))
@@ -87,7 +91,7 @@ class DigestComparison:
         return replace(
             ledger,
             entries=tuple(entries),
-            differences=_together(named, ledger.differences),
+            differences=_together([*named, *refused], ledger.differences),
             digests=tuple(self._result(entity, compared[entity.id]) for entity in entities),
         )
 
@@ -113,6 +117,33 @@ class DigestComparison:
             return list(named(self._target, entity, candidates, strict, self._missing))
 
         return await asyncio.to_thread(work)
+
+    async def _refused(
+        self,
+        ledger: Ledger,
+        reader: RowReader,
+        entities: Sequence[Entity],
+        compared: Mapping[str, Compared],
+        found: Mapping[str, Sequence[Difference]],
+    ) -> list[Difference]:
+        """The rows that cannot be carried, where more is missing than the digests can name."""
+        missing = {entry.id: entry.missing for entry in ledger.entries}
+        refused = []
+        for entity in entities:
+            explained = sum(_MISSING[one.where] for one in found[entity.id])
+            if missing.get(entity.id, 0) > explained and not compared[entity.id].cut_off:
+                refused += await self._refused_of(reader, entity)
+        return refused
+
+    async def _refused_of(self, reader: RowReader, entity: Entity) -> list[Difference]:
+        out = self._left_out.get(entity.id, LeftOut())
+        if out.dead and out.known is None:
+            return []  # nobody knows which ones are dead letters
+        rows = await reader.fetch(entity.extract.refused_sql, MOST_REFUSED)
+        keys = {entity.key_text(row): row for row in rows if entity.ends_known(row)}
+        known = await asyncio.to_thread(out.among, list(keys))
+        unknown = [row for key, row in keys.items() if key not in known]
+        return [refused(entity, row) for row in unknown[:NAMED_AT_MOST]]
 
     def _comparison(self, entity: Entity) -> Comparison:
         return Comparison(

@@ -109,6 +109,11 @@ class Entity:
         reason: str | None = row[self.extract.fingerprint_at + 1]
         return reason
 
+    def ends_known(self, row: Record) -> bool:
+        """Whether no part of the keys of the ends of a row is null."""
+        keys = len(self.extract.start_key) + len(self.extract.end_key)
+        return all(value is not None for value in row[:keys])
+
     def values(self, row: Record) -> tuple[Any, ...]:
         """What a target is given: keys, properties and the fingerprint."""
         return tuple(row[: self.extract.fingerprint_at + 1])

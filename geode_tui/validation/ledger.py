@@ -137,6 +137,7 @@ Cause = Literal[
     "labels",
     "form",
     "collation",
+    "refused",
 ]
 
 
@@ -147,7 +148,8 @@ class Difference:
     `where` is `both` when the values differ, `source` when the row is only in the source, `graph`
     when what the graph holds has no row. `source_sql` and `target_gql` show it on each side.
     `cause` says how it came about: `missing` and `extra` tell where it is, `end missing` that a
-    relationship lacks a node, `doubled` that there are two; the values are `stale` when the graph
+    relationship lacks a node, `refused` that the row cannot be carried and is no dead letter,
+    `doubled` that there are two; the values are `stale` when the graph
     holds what a row was, and `edited` when they were changed in the graph; they have another
     `type`, or are the same text in another Unicode `form` or to a loose `collation`; the `labels`
     are others. `mark` is the

@@ -109,6 +109,17 @@ def _of_source(entity: Entity, row: Record, missing: Set[Any]) -> Difference:
     return Difference(entity.id, key, "source", (), sql, statement, cause, mark)
 
 
+def refused(entity: Entity, row: Record) -> Difference:
+    """A row that cannot be carried and is in no dead letter: it is missing, and here is why."""
+    why = entity.rejected(row) or ""
+    sql = entity.extract.look_sql(entity.cursor(row)) if entity.extract.keyed else ""
+    values = (("cannot be carried", why, "null"),)
+    mark = str(row[entity.extract.fingerprint_at])
+    return Difference(
+        entity.id, entity.key_text(row), "source", values, sql, cause="refused", mark=mark
+    )
+
+
 def _of_graph(entity: Entity, thing: Marked, key: str, doubled: bool) -> Difference:
     cause: Cause = "doubled" if doubled else "extra"
     return Difference(entity.id, key, "graph", (), "", _look(entity.shape, thing.key), cause)

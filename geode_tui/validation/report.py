@@ -51,6 +51,10 @@ CAUSES: dict[Cause, tuple[str, str]] = {
         "end missing",
         "The relationship is missing because a node of it is (orphaned_relationships).",
     ),
+    "refused": (
+        "cannot be carried",
+        "The row cannot be carried as it is, and no run has it among its dead letters.",
+    ),
     "extra": ("extra", "The graph holds it; the source has no row for it."),
     "doubled": ("doubled", "The graph holds it more than once (unique_constraint_violation)."),
     "stale": ("stale", "The graph holds what the row was before it changed in the source."),

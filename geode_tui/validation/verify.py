@@ -329,7 +329,7 @@ async def _sample(reader: RowReader, entity: Entity) -> list[Record]:
     if estimate > 10 * SAMPLE_ROWS and entity.extract.sampled:
         percent = min(100.0, 100 * 4 * SAMPLE_ROWS / estimate)
     rows = await reader.fetch(entity.extract.sample_sql(percent), SAMPLE_ROWS)
-    return [row for row in rows if entity.rejected(row) is None and _ends_known(entity, row)]
+    return [row for row in rows if entity.rejected(row) is None and entity.ends_known(row)]
 
 
 def _without(left_out: LeftOut, entity: Entity, rows: list[Record]) -> list[Record]:
@@ -337,11 +337,6 @@ def _without(left_out: LeftOut, entity: Entity, rows: list[Record]) -> list[Reco
     keys = [entity.key_text(row) for row in rows]
     dead = left_out.among(keys)
     return [row for row, key in zip(rows, keys, strict=True) if key not in dead]
-
-
-def _ends_known(entity: Entity, row: Record) -> bool:
-    keys = len(entity.extract.start_key) + len(entity.extract.end_key)
-    return all(value is not None for value in row[:keys])
 
 
 def _compare_nodes(target: Target, entity: Entity, rows: list[Record]) -> list[Difference]:
