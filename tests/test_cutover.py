@@ -94,9 +94,15 @@ class AbortAt:
 # --- it flips
 
 
-@pytest.mark.parametrize("method", ["lock", "trigger"])
-def test_the_flip_loses_no_row_and_the_source_takes_no_more(own: Moved, method: str) -> None:
+@pytest.mark.parametrize(("method", "capture"), [("lock", "slot"), ("trigger", "outbox")])
+def test_the_flip_loses_no_row_and_the_source_takes_no_more(
+    make_database: MakeDatabase, tmp_path: Path, method: str, capture: str
+) -> None:
     """Under a writer: what it was told is written is in the graph, what it was refused is not."""
+    own = move(make_database(SQL), tmp_path, capture)
+    before = run_now(state_of(own.dsn))
+    own.rehearse(method=method)
+    assert run_now(state_of(own.dsn)) == before
     with writing(own.dsn) as writer:
         while writer.written < 20:
             time.sleep(0.01)
@@ -111,9 +117,9 @@ def test_the_flip_loses_no_row_and_the_source_takes_no_more(own: Moved, method: 
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError, match="is cut over to"):
         own.execute("INSERT INTO purchase VALUES (0, 1, 1)")
     assert set(own.steps.values()) == {"done"}
-    capture = own.journal.captures.of(1)
-    assert capture is not None
-    assert capture.state == "torn down"
+    captured = own.journal.captures.of(1)
+    assert captured is not None
+    assert (captured.way, captured.state) == (capture, "torn down")
     with pytest.raises(UsageError, match="is cut over"):
         own.cut_over()
 
@@ -412,7 +418,7 @@ def test_a_runbook_from_the_command_line(own: Moved) -> None:
     assert document["state"] == "rehearsed"
     assert document["rehearsals_p95"] >= document["rehearsals_p50"] > 0
     assert document.keys() == documented_keys("cutover state")
-    assert document["gates"][0].keys() == documented_keys("gate")
+    assert document["gates"][0].keys() == documented_keys("cutover gate")
     assert document["steps"][0].keys() == documented_keys("cutover step")
     waived = next(gate for gate in document["gates"] if gate["name"] == "dead_letters")
     assert waived["reason"] == "agreed with sales"

@@ -99,16 +99,19 @@ def _gates(journal: Journal, request: CutoverRequest, json: bool) -> int:
 
 def _abort(journal: Journal, request: CutoverRequest, json: bool) -> int:
     """Abort the cutover that goes, or take back what one that is gone has left."""
-    if not journal.locks.held(leftover.lock_name(request.run)):
-        flipped = _driven_on(journal, request, until_flip=True)
-        if flipped:
-            raise UsageError(
-                f"run {request.run} is flipped: it is too late to abort",
-                "",
-                f"geode-tui cutover {request.run} --fall-back",
-            )
-        return _told_now(journal, request.run, json)
-    _ask(journal, request.run, "abort")
+    cut = journal.cutovers.newest(request.run)
+    flipped = cut is not None and cut.state in ("flipped", "watching", "kept")
+    if not flipped and journal.locks.held(leftover.lock_name(request.run)):
+        _ask(journal, request.run, "abort")
+    elif not flipped:
+        engine = CutoverEngine(journal, _Narration().show)
+        flipped = _driven(engine, engine.settle(request)) is not None
+    if flipped:
+        raise UsageError(
+            f"run {request.run} is flipped: it is too late to abort",
+            "",
+            f"geode-tui cutover {request.run} --fall-back",
+        )
     return _told_now(journal, request.run, json)
 
 
@@ -121,7 +124,8 @@ def _keep(journal: Journal, request: CutoverRequest, json: bool) -> int:
         _ask(journal, request.run, "keep")
     else:
         journal.cutovers.ask(request.run, "keep")
-        _driven_on(journal, request)
+        engine = CutoverEngine(journal, _Narration().show)
+        _driven(engine, engine.go_on(request))
     return _told_now(journal, request.run, json)
 
 
@@ -136,22 +140,13 @@ def _fall_back(journal: Journal, request: CutoverRequest, arguments: argparse.Na
     how = FallBackRequest(preview=arguments.preview)
     engine = CutoverEngine(journal, _Narration().show)
     report = _driven(engine, engine.fall_back(request, how))
-    if arguments.json:
+    if arguments.json and arguments.preview:
         show_json(asdict(report))
+    elif arguments.json:
+        return _told_now(journal, request.run, json=True)
     else:
         _show_report(report)
     return EXIT_OK
-
-
-def _driven_on(journal: Journal, request: CutoverRequest, *, until_flip: bool = False) -> bool:
-    """Settle what a process that is gone has left; whether the flip was done."""
-    cut = journal.cutovers.newest(request.run)
-    if until_flip and cut is not None and cut.state in ("flipped", "watching", "kept"):
-        return True
-    engine = CutoverEngine(journal, _Narration().show)
-    if until_flip:
-        return _driven(engine, engine.settle(request)) is not None
-    return _driven(engine, engine.go_on(request)) is not None
 
 
 def _ask(journal: Journal, run: int, what: Wish) -> None:
