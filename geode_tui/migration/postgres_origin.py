@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,32 +39,42 @@ MOST_CHUNKS = 2_000
 
 @dataclass(frozen=True)
 class PostgresFeedPlan:
-    """What another worker, or another process, needs to open a feed; it may hold a password."""
+    """What another worker, or another process, needs to open a feed; it may hold a password.
+
+    With `letting_go` a feed keeps no lock from one chunk to the next.
+    """
 
     dsn: str = field(repr=False)
     password: str | None = field(repr=False)
     snapshot: str
+    letting_go: bool = False
 
     async def open(self) -> PostgresFeed:
         """Open a session on the snapshot. Raises SnapshotLostError, LostError, ConnectError."""
-        return PostgresFeed(await Source.read_on(self.dsn, self.password, self.snapshot))
+        reader = await Source.read_on(self.dsn, self.password, self.snapshot)
+        return PostgresFeed(reader, self.snapshot if self.letting_go else None)
 
 
 class PostgresFeed:
-    """A session that reads chunks under the run's snapshot."""
+    """A session that reads chunks under the run's snapshot, which it joins anew for each."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, rejoined: str | None = None) -> None:
         self._reader = reader
+        self._rejoined = rejoined
 
     async def rows(
         self, entity: Entity, chunk: Chunk, limit: int
     ) -> AsyncIterator[Sequence[Record]]:
         """The records of a chunk in lists of at most `limit`, read as they are wanted."""
         mend = "change the rule and begin anew; or mend the row, then: geode-tui resume"
+        if self._rejoined is not None:
+            await self._reader.rejoin(self._rejoined)
         with entity.named_in_errors(mend):
             statement, arguments = _statement(entity, chunk)
             async for records in self._reader.stream(statement, *arguments, rows=limit):
                 yield records
+        if self._rejoined is not None:
+            await self._reader.leave()
 
     async def close(self) -> None:
         """End the session."""
@@ -95,6 +107,8 @@ class PostgresOrigin:
         self._catalog: Catalog | None = None
         self.findings: tuple[Finding, ...] = ()
         self.locking = True
+        self._side: Reader | None = None
+        self._sides = asyncio.Lock()
 
     def again(self) -> PostgresOrigin:
         """The same, not open yet."""
@@ -238,18 +252,21 @@ class PostgresOrigin:
     async def cut(self, entity: Entity) -> list[Range]:
         """Ranges of the key of about `CHUNK_ROWS` rows and `CHUNK_BYTES` bytes."""
         rows = rows_a_chunk(entity)
-        return await cut(self._held, entity.extract, entity.estimate, rows, MOST_CHUNKS)
+        async with self._reading() as reader:
+            return await cut(reader, entity.extract, entity.estimate, rows, MOST_CHUNKS)
 
     def feed_plan(self) -> PostgresFeedPlan:
         """What a worker needs to open a feed on the present snapshot."""
         if self._holder is None:
             raise SnapshotLostError("the snapshot is gone")
-        return PostgresFeedPlan(self._dsn, self._password, self._holder.snapshot_id)
+        snapshot = self._holder.snapshot_id
+        return PostgresFeedPlan(self._dsn, self._password, snapshot, not self.locking)
 
     async def digest(self, entity: Entity, chunk: Chunk) -> tuple[int, int]:
         """The rows of a chunk in the present snapshot, and the sum of their fingerprints."""
         statement = entity.extract.digest_sql(chunk.low is not None, chunk.high is not None)
-        row = (await self._held.fetch(statement, *(chunk.low or ()), *(chunk.high or ())))[0]
+        async with self._reading() as reader:
+            row = (await reader.fetch(statement, *(chunk.low or ()), *(chunk.high or ())))[0]
         return int(row[0]), int(row[1] or 0)
 
     async def rows_at(
@@ -289,8 +306,33 @@ class PostgresOrigin:
             digests=Digests(always(held), retries=(0.0,)),
         )
 
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Reader]:
+        """A session on the snapshot that keeps no lock afterwards, unless locks are wanted."""
+        held = self._held
+        if self.locking:
+            yield held
+            return
+        async with self._sides:
+            if self._side is None:
+                self._side = await self.source.reader()
+                await self._side.leave()
+            try:
+                await self._side.rejoin(held.snapshot_id)
+                yield self._side
+                await self._side.leave()
+            except BaseException:
+                await self._close_side()
+                raise
+
+    async def _close_side(self) -> None:
+        if self._side is not None:
+            await self._side.close()
+            self._side = None
+
     async def end(self) -> None:
         """Let the snapshot go."""
+        await self._close_side()
         if self._holder is not None:
             await self._holder.close()
             self._holder = None

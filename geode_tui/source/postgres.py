@@ -335,6 +335,11 @@ class Reader:
         """Leave the snapshot, and let go of all locks; `renew` takes a new one."""
         await self._run("ROLLBACK")
 
+    async def rejoin(self, snapshot: str) -> None:
+        """Leave the snapshot, with all locks, and join one that another session exported."""
+        await self.leave()
+        await self.begin(snapshot)
+
     async def renew(self) -> str:
         """Take a new snapshot after `leave`, and return it as text (`xmin:xmax:xip,…`)."""
         await self.begin(None)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geode_tui.catalog import TableName
-from geode_tui.errors import BusyError, GeodeTuiError, LostError, UsageError
+from geode_tui.errors import BusyError, GeodeTuiError, UsageError
 from geode_tui.migration.backfill import StopRequested
 from geode_tui.migration.events import Level
 from geode_tui.migration.journal import Journal, RunRecord
