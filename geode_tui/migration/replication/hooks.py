@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import signal
+import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
@@ -34,6 +35,7 @@ HOOK_SECONDS = 60.0
 _LINES = 200
 _WIDTH = 500
 _GRACE_SECONDS = 0.5
+_LOOK_SECONDS = 0.01
 
 Tell = Callable[[str], None]
 
@@ -52,7 +54,7 @@ async def run_hook(
     """Run a hook to its end, at most so many seconds; `tell` gets its output, line by line.
 
     Raises GeodeTuiError when it cannot be run, does not end in time, or ends with another code
-    than 0. Nothing of it goes on after that.
+    than 0: nothing of it goes on after that. What one that ended well has left running, runs on.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -65,16 +67,18 @@ async def run_hook(
         )
     except OSError as error:
         raise _failed(name, error.strerror or str(error)) from error
+    listening = asyncio.ensure_future(_listen(process, lambda line: tell(f"hook {name}: {line}")))
     try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await _listen(process, lambda line: tell(f"hook {name}: {line}"))
-            code = await process.wait()
-    except TimeoutError:
-        raise _failed(name, f"it did not end within {seconds:.1f} s and was killed") from None
+        if not await _has_ended(process, seconds):
+            raise _failed(name, f"it did not end within {seconds:.1f} s and was killed")
+        await asyncio.wait({listening}, timeout=_GRACE_SECONDS)
     finally:
-        await _end(process)
-    if code:
-        raise _failed(name, f"it ended with code {code}")
+        if process.returncode != 0:
+            await _end(process)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    if process.returncode:
+        raise _failed(name, f"it ended with code {process.returncode}")
 
 
 def masked(commands: Mapping[str, str]) -> dict[str, str]:
@@ -107,17 +111,22 @@ async def _listen(process: Process, tell: Tell) -> None:
         tell(redact(rest.decode(errors="replace")[:_WIDTH]))
 
 
+async def _has_ended(process: Process, seconds: float) -> bool:
+    """Wait for its end, at most so many seconds; `wait` would wait for its output, too."""
+    until = time.monotonic() + seconds
+    while process.returncode is None:
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True
+
+
 async def _end(process: Process) -> None:
     """End what is left of its process group: asked first, then killed."""
-    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
-        if process.returncode is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), seconds)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        await _has_ended(process, _GRACE_SECONDS)
 
 
 def _failed(name: str, why: str) -> GeodeTuiError:
