@@ -1,7 +1,8 @@
 """`python -m benchmarks [rows]`: how fast, in how much memory, and does the screen stay awake.
 `python -m benchmarks introspection [tables] [rounds]` does so for the reading of a wide schema,
 `memory` and `workers` for a big table (see `benchmarks.scale`), `geode` for requests to Geode,
-`validation` for the comparison of both sides, `cutover` for how long writes stand.
+`validation` for the comparison of both sides, `cutover` for how long writes stand, `sync`
+for how fast changes reach the graph.
 
 Every way of moving the same rows runs in a process of its own, one after the other, on the same
 demo database. Figures are of the backfill alone: indexes are made before, the ledger after.
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cutover, geode, introspection, scale, validation
+from benchmarks import cutover, geode, introspection, scale, sync, validation
 from geode_tui.demo import EmbeddedPostgres
 
 SMALL_ROWS = 100_000
@@ -37,6 +38,8 @@ def main() -> int:
         return validation.main(sys.argv[2:])
     if sys.argv[1:2] == ["cutover"]:
         return cutover.main(sys.argv[2:])
+    if sys.argv[1:2] == ["sync"]:
+        return sync.main(sys.argv[2:])
     large = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE_ROWS
     with (
         tempfile.TemporaryDirectory(prefix="geode-bench-") as folder,

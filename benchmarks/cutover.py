@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         EmbeddedPostgres(Path(folder) / "postgres") as server,
     ):
         dsn = asyncio.run(build_shop(server.dsn, rows))
-        journal = _move(dsn, Path(folder))
+        journal = move_shop(dsn, Path(folder))
         with _writer(dsn) as told:
             time.sleep(5)
             found = [_rehearse(journal, method, number) for number in range(1, count + 1)]
@@ -60,11 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     return _verdict(found, last, rows, method)
 
 
-def _move(dsn: str, folder: Path) -> Journal:
+def move_shop(dsn: str, folder: Path, way: str = "auto") -> Journal:
+    """Move the sample shop with change capture; its journal."""
     asyncio.run(_identify(dsn))
     mapping = asyncio.run(_mapping(dsn))
     path = folder / "journal.sqlite3"
     request = RunRequest(dsn, str(folder / "shop.grafeo"), mapping, strategy="zero-downtime")
+    request = replace(request, capture=way)
     runner = Runner(request, journal=path)
     begun = time.monotonic()
     runner.start()

@@ -328,8 +328,7 @@ class Engine:
             )
             chunks.set_before(number, {e.id: before.get(e.id, 0) for e in entities})
         else:
-            done = {e.id: e for e in chunks.entities(number)}
-            await asyncio.to_thread(_require_whole, target, entities, done)
+            await self._require_whole(record, target, entities)
         chunks.set_shapes(number, {entity.id: entity.shape for entity in entities})
         if isinstance(target, ChunkedTarget):
             declared = [(entity.id, entity.shape) for entity in entities]
@@ -340,6 +339,13 @@ class Engine:
             self._journal.add_prepared(number, statement)
             self._tell("info", statement)
         await asyncio.to_thread(target.prepare, shapes)
+
+    async def _require_whole(
+        self, record: RunRecord, target: Target, entities: Sequence[Any]
+    ) -> None:
+        """Refuse a graph that lost what a run that is resumed wrote."""
+        done = {e.id: e for e in self._journal.chunks.entities(record.number)}
+        await asyncio.to_thread(_require_whole, target, entities, done)
 
     def _checkpoint(self, name: str, phase: str, wave: str = "") -> None:
         """An automatic checkpoint before a phase or a wave; only its first time counts."""

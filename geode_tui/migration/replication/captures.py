@@ -53,6 +53,11 @@ class Capture:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def moved(self) -> bool:
+        """Whether all rows were moved, and changes are applied since."""
+        return bool(self.options.get("moved"))
+
+    @property
     def reread(self) -> frozenset[TableName]:
         """Tables whose rows must all be read again: they were rewritten under a snapshot."""
         return frozenset(TableName(*name) for name in self.options.get("reread", ()))
@@ -114,6 +119,15 @@ class Captures:
                 " applied = ?, caught_up = CASE WHEN ? THEN coalesce(caught_up, ?)"
                 " ELSE caught_up END WHERE run = ?",
                 (fence, at, captured, applied, at, applied, drained, at, run),
+            )
+
+    def set_moved(self, run: int) -> None:
+        """Journal, before the first change is applied, that the backfill is over for good."""
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE capture SET options = json_set(options, '$.moved', json('true'))"
+                " WHERE run = ?",
+                (run,),
             )
 
     def set_reread(self, run: int, tables: Iterable[TableName]) -> None:

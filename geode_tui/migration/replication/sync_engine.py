@@ -114,7 +114,13 @@ class ZeroDowntimeEngine(Engine):
     def _is_moved(self, record: RunRecord) -> bool:
         """Whether changes were applied already: then the backfill is behind us for good."""
         capture = self._journal.captures.of(record.number)
-        return capture is not None and bool(capture.fence)
+        return capture is not None and capture.moved
+
+    async def _require_whole(
+        self, record: RunRecord, target: Target, entities: Sequence[Any]
+    ) -> None:
+        if not self._is_moved(record):  # later, changes have removed and added as they came
+            await super()._require_whole(record, target, entities)
 
     async def _move(
         self,
@@ -135,6 +141,7 @@ class ZeroDowntimeEngine(Engine):
                 await self._release(origin)
             await asyncio.to_thread(self._record_version, record, target)
             await asyncio.to_thread(target.flush)
+            self._journal.captures.set_moved(record.number)
 
     @contextlib.asynccontextmanager
     async def _captured(
