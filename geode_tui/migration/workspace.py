@@ -21,7 +21,7 @@ from geode_tui.mapping.implied import Candidate, Reference, test_candidates
 from geode_tui.mapping.infer import infer
 from geode_tui.mapping.model import Mapping
 from geode_tui.mapping.suggest import Suggestion, suggest
-from geode_tui.migration.journal import RunRecord
+from geode_tui.migration.journal import RunRecord, Strategy
 from geode_tui.migration.process import ProcessRunner
 from geode_tui.migration.profiles import Profile
 from geode_tui.migration.replication.sight import ReplicationWatch
@@ -211,7 +211,7 @@ class Workspace:
         statistics = self.statistics or Statistics()
         return suggest(self.history.current, self.catalog, statistics, dict(self.tested))
 
-    def start_run(self) -> Runner:
+    def start_run(self, strategy: Strategy = "big-bang") -> Runner:
         """Begin a run of the current mapping. Raises UsageError when something is missing."""
         mapping = self._require_mapping()
         self._require_idle()
@@ -231,6 +231,7 @@ class Workspace:
             None,
             self.label,
             self._password,
+            strategy,
         )
         return self._go(ProcessRunner(request))
 

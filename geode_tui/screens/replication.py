@@ -137,6 +137,7 @@ class ReplicationScreen(GeodeScreen):
             else:
                 self.show_nothing(self.nothing_words())
                 self.keys_are_of()
+        self.refresh_status()
 
     def update(self, selector: str, text: Content) -> None:
         """Give a text to a widget that shows another one."""

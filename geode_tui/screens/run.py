@@ -22,15 +22,13 @@ from geode_tui.migration.run_list import RunLine, RunList, newest_going, newest_
 from geode_tui.migration.runner import Runner
 from geode_tui.migration.watch import RunWatch, ShownRun
 from geode_tui.screens.dead_letters import DeadLettersScreen
-from geode_tui.screens.dialogs import ConfirmDialog, TextDialog
 from geode_tui.screens.entity_detail import EntityDialog
 from geode_tui.screens.resume import resume_question
 from geode_tui.screens.run_knobs import RunKnobs
+from geode_tui.screens.start import plan_of, start_question
 from geode_tui.widgets.entity_table import EntityTable
 from geode_tui.widgets.figures import counted
-from geode_tui.widgets.finding_text import findings_copied
 from geode_tui.widgets.panes import Pane, Panes
-from geode_tui.widgets.run_plan import plan_text
 from geode_tui.widgets.run_text import (
     log_lines,
     pace_text,
@@ -38,7 +36,6 @@ from geode_tui.widgets.run_text import (
     totals_text,
     workers_text,
 )
-from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.text import one_line
 from geode_tui.widgets.throughput import Sample, Throughput
 from geode_tui.widgets.virtual_table import VirtualTable
@@ -211,7 +208,11 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         elif not space.target_place:
             parts += [_key("1"), ("  name a target, such as shop.grafeo\n", "")]
         else:
-            parts += [_key("r"), ("  start this run:\n\n", ""), (self._plan() + "\n", "")]
+            parts += [
+                _key("r"),
+                ("  start this run:\n\n", ""),
+                (plan_of(space, self._findings) + "\n", ""),
+            ]
         if self._elsewhere is not None:
             offer = _offer("watch", self._elsewhere, "which goes in another process")
             parts += [("\n", ""), _key("w"), (offer, "")]
@@ -221,21 +222,6 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         if self._elsewhere is not None or self._resumable is not None:
             parts += [("\n", ""), _key("6"), ("  every run there was\n", "")]
         return Content.assemble(*parts)
-
-    def _plan(self) -> str:
-        space = self.workspace
-        assert space.source is not None
-        assert space.history is not None
-        assert space.catalog is not None
-        return plan_text(
-            space.source.name,
-            space.label,
-            space.target_place,
-            space.history.current,
-            space.catalog,
-            self._findings,
-            space.saved,
-        )
 
     # Sampling.
 
@@ -432,30 +418,8 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
     @work(exclusive=True, group="start", exit_on_error=False)
     async def action_start(self) -> None:
         """Show the plan in words; start when a person says so."""
-        space = self.workspace
-        if space.source is None or space.history is None or space.catalog is None:
-            self.say("connect to a source first: press 1")
-            return
-        if not space.target_place:
-            self.say("name a target first: press 1")
-            return
-        self._findings = await asyncio.to_thread(space.findings)
-        blocking = [finding for finding in self._findings if finding.blocks]
-        if blocking:
-            title = f"cannot start: {len(blocking)} findings must be mended first"
-            self.app.push_screen(TextDialog(title, findings_copied(blocking)))
-            return
-        answer = await self.app.push_screen_wait(
-            ConfirmDialog(
-                "start a run?",
-                self._plan(),
-                yes="start",
-                no="not now",
-                type_name=self._name_to_type(),
-            )
-        )
-        if answer:
-            self._try(space.start_run)
+        if await start_question(self):
+            self._try(self.workspace.start_run)
 
     @work(exclusive=True, group="start", exit_on_error=False)
     async def action_resume(self) -> None:
@@ -467,11 +431,6 @@ A run of your own goes on while you look at other screens; it ends when geode-tu
         record = await resume_question(self, number)
         if record is not None:
             self._try(lambda: self.workspace.resume_run(record))
-
-    def _name_to_type(self) -> str:
-        space = self.workspace
-        production = space.label.upper() == PRODUCTION
-        return space.catalog.server.database if production and space.catalog else ""
 
     def _try(self, begin: object) -> None:
         assert callable(begin)

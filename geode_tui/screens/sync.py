@@ -57,7 +57,8 @@ class SyncScreen(SyncKeys):
 Changes that come to the source while it is copied, and after, are captured and applied to the
 graph, until the cutover (screen 8).
 
-- **r** begins to synchronize and goes on until it is stopped; **o** does it once, up to now.
+- **r** begins a run that captures changes where there is none yet; else it begins to synchronize
+  and goes on until it is stopped. **o** does it once, up to now.
 - **space** pauses and goes on, **s** stops. Meanwhile the source keeps its changes: look at
   *source keeps*.
 - **d** lists the dead letters, **h** looks at another run, **tab** goes around the panes.
@@ -148,6 +149,7 @@ Each alarm says what to do next. Figures that are not those of now are pale, wit
         if space.source is None:
             parts += key_line("1", "connect to the source, and name a target")
         else:
+            parts += key_line("r", "begins one, after its plan was shown")
             parts += key_line("c", "copies the command that begins one:")
             parts.append((f"\n   {one_line(space.headless_command('sync'))}\n", "bold"))
         check = "geode-tui capture check"

@@ -19,6 +19,7 @@ from geode_tui.migration.runner import Runner
 from geode_tui.migration.workspace import Workspace
 from geode_tui.screens.dialogs import ConfirmDialog
 from geode_tui.screens.replication import ReplicationScreen
+from geode_tui.screens.start import start_question
 from geode_tui.widgets.figures import size
 from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.text import one_line
@@ -64,6 +65,9 @@ class SyncKeys(ReplicationScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what is possible now."""
         sight = self.sight
+        if action == "start" and sight is None:
+            own = self.workspace.runner
+            return self.workspace.source is not None and (own is None or own.finished)
         if action in ("start", "once"):
             free = sight is not None and not sight.driven and not self.going
             return free and sight is not None and sight.capture.state not in _OVER
@@ -103,7 +107,12 @@ class SyncKeys(ReplicationScreen):
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_start(self) -> None:
-        """Begin, when a person says so."""
+        """Begin, when a person says so; without a run that captures begin one of those."""
+        if self.sight is None:
+            if await start_question(self, "zero-downtime"):
+                self.workspace.start_run("zero-downtime")
+                self.app.show_in("run")
+            return
         await self._begin("synchronize?", "until it is stopped", once=False)
 
     @work(exclusive=True, group="question", exit_on_error=False)
