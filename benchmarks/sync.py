@@ -153,7 +153,9 @@ async def _some(
     )
     made = 2 * (BATCH // 4)
     await connection.execute(
-        "UPDATE users SET is_active = NOT is_active WHERE user_id = ANY($1::bigint[])",
+        "UPDATE users SET is_active = NOT is_active WHERE user_id = ANY("
+        " SELECT user_id FROM users WHERE user_id = ANY($1::bigint[])"
+        " ORDER BY user_id FOR UPDATE)",
         ids := list({draw.randint(1, users) for _ in range(BATCH // 4)}),
     )
     done = await connection.execute(
