@@ -155,13 +155,13 @@ async def _some(
     await connection.execute(
         "UPDATE users SET is_active = NOT is_active WHERE user_id = ANY("
         " SELECT user_id FROM users WHERE user_id = ANY($1::bigint[])"
-        " ORDER BY user_id FOR UPDATE)",
+        " ORDER BY user_id FOR NO KEY UPDATE)",
         ids := list({draw.randint(1, users) for _ in range(BATCH // 4)}),
     )
     done = await connection.execute(
         "UPDATE products SET views = views + 1 WHERE product_id = ANY("
         " SELECT product_id FROM products WHERE product_id = ANY($1::uuid[])"
-        " ORDER BY product_id FOR UPDATE)",
+        " ORDER BY product_id FOR NO KEY UPDATE)",
         some,
     )
     return made + len(ids) + int(done.rpartition(" ")[2])
