@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -34,6 +34,7 @@ from geode_tui.migration.replication.fall_back import (
     fall_back_steps,
 )
 from geode_tui.migration.runner import Runner, RunRequest
+from geode_tui.migration.validating import ValidateRequest
 from geode_tui.source.freeze import Freeze
 from geode_tui.source.postgres import Source
 from geode_tui.target import open_target
@@ -705,7 +706,7 @@ def test_a_relationship_counts_more_than_the_property_that_repeats_it(
     report = come_back(dsn, migrated)
     rows = sql(dsn, "SELECT id, keeper, driver FROM cars WHERE id IN (1, 2, 50) ORDER BY id")
     assert rows == [(1, 1, None), (2, 9, 3), (50, 9, None)]
-    assert "3 properties that repeat" in report.notes[0]
+    assert report.notes[0].startswith("3 of the graph hold what their rows do")
     assert_same_as_graph(dsn, migrated, tmp_path / "again")
     assert come_back(dsn, migrated).rows == 0
 
@@ -720,11 +721,10 @@ def test_what_postgresql_spells_otherwise_is_the_same_value_and_told(
         app.run("""MATCH (p:Person {id: 3}) SET p.doc = '{"b":1,"a":[2]}', p.span = 'PT60M'""")
         app.run("MATCH (p:Person {id: 4}) SET p.score = $s", s=1.1)
     report = come_back(dsn, migrated)
-    assert "2 of Person: the rows hold the same values as the graph, as PostgreSQL spells them" in (
-        report.notes
-    )
+    assert report.notes[0].startswith("2 of the graph hold what their rows do")
     rows = sql(dsn, "SELECT doc::text, span::text, score::text FROM people WHERE id IN (3, 4)")
     assert rows == [('{"a": [2], "b": 1}', "01:00:00", None), ("{}", None, "1.1")]
+    assert_same_as_graph(dsn, migrated, tmp_path / "again")
 
 
 def test_a_preview_says_what_it_would_do_and_does_nothing(
@@ -840,6 +840,27 @@ def test_a_guard_lets_the_way_back_through_and_nobody_else(
         sql(dsn, "UPDATE people SET name = 'z'", "SELECT 1")
 
 
+def test_rows_outside_of_the_graph_that_go_along_are_told(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """The source's own rule removes them, as it would have for its application."""
+    dsn = make_database(
+        f"""{SMALL} CREATE SCHEMA apart; CREATE TABLE apart.fines (
+        id int PRIMARY KEY, person int REFERENCES people ON DELETE CASCADE);
+        INSERT INTO apart.fines VALUES (1, 9), (2, 8)"""
+    )
+    mapping = infer(read_catalog(dsn))
+    fines = next(n for n in mapping.nodes if n.table.schema == "apart")
+    mapping = replace(mapping, nodes=tuple(n for n in mapping.nodes if n is not fines))
+    kept = tuple(r for r in mapping.relationships if r.start.node != fines.id)
+    migrated = migrate(dsn, tmp_path, replace(mapping, relationships=kept))
+    with application(migrated) as app:
+        app.run("MATCH (p:Person {id: 9}) DETACH DELETE p")
+    report = come_back(dsn, migrated)
+    assert any("rows of apart.fines, which are not in the graph" in n for n in report.notes)
+    assert sql(dsn, "SELECT id FROM apart.fines") == [(2,)]
+
+
 def test_new_rows_get_numbers_after_those_of_the_graph(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:
@@ -905,7 +926,7 @@ def test_a_table_that_is_in_use_stops_it_soon(
     make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody may write to the source meanwhile: who does is waited for, not for long."""
-    monkeypatch.setattr("geode_tui.migration.replication.fall_back.LOCK_SECONDS", 1)
+    monkeypatch.setattr("geode_tui.migration.replication.row_transaction.LOCK_SECONDS", 1)
     dsn = make_database(SMALL)
     migrated = migrate(dsn, tmp_path)
 
@@ -976,6 +997,31 @@ def test_what_the_graph_held_before_the_migration_is_not_made_rows(
     migrated = migrate(dsn, tmp_path, into_existing=True)
     with pytest.raises(StuckError, match="the graph held 1 of them before the migration"):
         come_back(dsn, migrated)
+
+
+def test_what_was_written_to_the_graph_is_the_runs_own_in_the_end(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Synchronization can go on: everything carries the run and the digest of its row."""
+    dsn = make_database(SHOP)
+    migrated = migrate(dsn, tmp_path)
+    with application(migrated) as app:
+        while app.writes < 150:
+            app.random.choice(DEEDS)(app)
+    journal = Journal(migrated.journal_file)
+    record = journal.run(migrated.runner.run_number or 0)
+    journal.close()
+    come_back(dsn, migrated, FallBackRequest(run=record.uid, step=record.steps))
+    for deep in (False, True):
+        request = ValidateRequest(dsn, str(migrated.graph_file), migrated.mapping, deep=deep)
+        runner = Runner(request, journal=migrated.journal_file)
+        runner.start()
+        runner.join()
+        assert runner.ledger is not None, runner.error
+        assert runner.ledger.valid, runner.ledger.differences
+    with application(migrated) as app:
+        [row] = app.run("MATCH (n) WHERE n._run IS NULL RETURN count(n) AS c")
+        assert row["c"] == 0
 
 
 def test_the_steps_are_told_one_by_one(make_database: MakeDatabase, tmp_path: Path) -> None:

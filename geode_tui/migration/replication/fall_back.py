@@ -18,29 +18,33 @@ import contextlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import asyncpg
-
 from geode_tui.catalog import Catalog
-from geode_tui.dual_write import OUTBOX, PLACE, outbox_value
+from geode_tui.dual_write import OUTBOX, PLACE
 from geode_tui.errors import (
     EXIT_DIFFERS,
-    BusyError,
     GeodeTuiError,
-    PermissionRefusedError,
     UsageError,
 )
-from geode_tui.mapping import gql
 from geode_tui.mapping.inverse import Inverse, TableInverse, invert
 from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.migration import versions
 from geode_tui.migration.left_out import LeftOutOfGraph
 from geode_tui.migration.plan import make_plan
 from geode_tui.migration.replication import marker
+from geode_tui.migration.replication.adopt import adopt, run_all, up_to_date
+from geode_tui.migration.replication.graph_outbox import (
+    READ_AT_ONCE,
+    Recorded,
+    forget,
+    key_of,
+    nodes_at,
+    read_outbox,
+    relationships_at,
+)
 from geode_tui.migration.replication.reverse import (
     AsItIs,
     Reverse,
@@ -54,6 +58,7 @@ from geode_tui.migration.replication.reverse import (
     spelled_alike,
     without_left_out,
 )
+from geode_tui.migration.replication.row_transaction import RowTransaction, hold, told, undone
 from geode_tui.migration.replication.row_writing import (
     RowStatement,
     RowWriter,
@@ -61,19 +66,14 @@ from geode_tui.migration.replication.row_writing import (
     counted,
 )
 from geode_tui.migration.replication.state import CutoverStep, StepState
-from geode_tui.source.freeze_sql import PASS
-from geode_tui.source.introspect import Connection
-from geode_tui.source.postgres import Source, find_types, lost_error, read_error
-from geode_tui.source.profile import qualified
+from geode_tui.source.postgres import Source
 from geode_tui.target.model import (
     Key,
     Marked,
     NodeShape,
     RelationshipKey,
-    RelationshipShape,
     Statement,
     Target,
-    Whole,
 )
 from geode_tui.validation.checks import check_strangers
 from geode_tui.validation.compare import Candidate
@@ -81,17 +81,14 @@ from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Difference
 from geode_tui.validation.left_out import LeftOut
 from geode_tui.validation.mismatches import named
-from geode_tui.validation.sides import identity
+from geode_tui.validation.sides import RowReader, identity
 
 Way = Literal["auto", "outbox", "comparison"]
 SetStep = Callable[[str, StepState, str], None]
 Hook = Callable[[], Awaitable[None]]
 
-LOCK_SECONDS = 10
 _OURS = (OUTBOX.label, PLACE.label, marker.LABEL, versions.LABEL)
 _SHOWN = 5
-_READ_AT_ONCE = 1_000
-_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _STEPS = (
     ("hold the graph", "Writes to the graph stop", "let the application write again"),
     ("hold the rows", "The tables are locked, in one transaction", "it is rolled back"),
@@ -121,6 +118,9 @@ class FallBackRequest:
     the schemas `keep_triggers_of` fire as ever (change capture). With `preview` everything is done
     but the commit, and no hook is run.
 
+    What applications wrote becomes that of the run of uid `run`, with that `step`, so that its
+    synchronization can go on; where `run` is empty it stays nobody's.
+
     `hold_graph` stops the application's writes to the graph; `flip_back` is run after the commit:
     the marker, the journal, the application's own hook.
     """
@@ -130,6 +130,8 @@ class FallBackRequest:
     guard: str = ""
     keep_triggers_of: frozenset[str] = frozenset()
     preview: bool = False
+    run: str = ""
+    step: int = 0
     hold_graph: Hook | None = None
     flip_back: Hook | None = None
 
@@ -253,32 +255,34 @@ class _FallBack:
     async def _round(self, way: Way, recorded: Sequence[Recorded]) -> FallBackReport:
         begun = time.monotonic()
         self.notes = []
-        async with self._transaction() as (connection, commit):
-            reader = _Within(connection)
+        with self._step("hold the rows"):
+            tables = [one.table.name for one in self.inverse.tables]
+            rows = await hold(self.source, tables, self.request.guard)
+        async with undone(rows):
             with self._step("read back") as done:
-                changes = await self._changes(reader, way, recorded)
+                changes = await self._changes(rows, way, recorded)
                 some = len(recorded) if way == "outbox" else 0
                 by = f"{some:,} outbox nodes" if some else "a comparison of all values"
                 done(f"{len(changes):,} rows to write, by {by}")
             writer = RowWriter(
-                connection,
+                rows.connection,
                 self.inverse.tables,
                 self.request.keep_triggers_of | {self.request.guard} - {""},
             )
             with self._step("write rows") as done:
-                with _told():
+                with told():
                     await writer.write(changes)
                 if writer.stuck:
                     raise StuckError(writer.stuck)
                 done(_in_words(counted(changes)))
             with self._step("compare") as done:
-                compared, old = await self._verify(reader, unrecorded=way == "outbox")
+                compared, old = await self._verify(rows, unrecorded=way == "outbox")
                 done(f"{compared:,} rules: nothing differs")
             if not self.request.preview:
-                with self._step("commit rows"), _told():
+                with self._step("commit rows"), told():
                     await self._bring_up_to_date(old)
                     await writer.move_sequences(changes)
-                    await commit()
+                    await rows.commit()
         notes = (*self.notes, *writer.notes)
         return FallBackReport(
             way,
@@ -291,45 +295,10 @@ class _FallBack:
             time.monotonic() - begun,
         )
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[tuple[Connection, Hook]]:
-        """A transaction that holds the tables, undone unless it is committed."""
-        with self._step("hold the rows"):
-            connection = await self.source.capture_session()
-            transaction = connection.transaction(isolation="repeatable_read")
-            try:
-                with _told():
-                    await transaction.start()
-                    await self._begin(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-        try:
-            yield connection, transaction.commit
-        finally:
-            with contextlib.suppress(asyncpg.PostgresError, TimeoutError, *_BROKEN):
-                if connection.is_in_transaction():
-                    await asyncio.wait_for(connection.execute("ROLLBACK"), LOCK_SECONDS)
-            connection.terminate()
-
-    async def _begin(self, connection: Connection) -> None:
-        await connection.execute(
-            f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0;"
-            " SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off"
-        )
-        names = sorted(one.table.name for one in self.inverse.tables)
-        if names:  # before the snapshot is taken, which the first query does
-            tables = ", ".join(qualified(name) for name in names)
-            await connection.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
-        if self.request.guard:
-            sql = "SELECT set_config($1, $2, true)"
-            await connection.fetchval(sql, PASS, self.request.guard)
-        await find_types(connection)
-
     # -- what changed -----------------------------------------------------------------------------
 
     async def _changes(
-        self, reader: _Within, way: Way, recorded: Sequence[Recorded]
+        self, reader: RowTransaction, way: Way, recorded: Sequence[Recorded]
     ) -> list[RowChange]:
         reverse = Reverse(self.inverse, self.entities, self.target)
         touched = self._touched(recorded, reverse.stuck) if way == "outbox" else {}
@@ -394,38 +363,42 @@ class _FallBack:
                 stuck.append(Stuck(one.rule, one.key, why, "remove the node, or name the rule"))
                 continue
             try:
-                found[entity.id].append(_key_of(entity, json.loads(one.key)))
-            except (ValueError, ArithmeticError, TypeError) as error:
+                found[entity.id].append(key_of(entity, json.loads(one.key)))
+            except (ValueError, ArithmeticError, TypeError, LookupError) as error:
                 why = f"the key of an outbox node cannot be read: {error}"
                 stuck.append(Stuck(one.rule, one.key, why, "mend or remove the node"))
         return found
 
-    async def _unlike_at(self, reader: _Within, entity: Entity, keys: Sequence[Any]) -> Unlike:
+    async def _unlike_at(self, rows: RowTransaction, entity: Entity, keys: Sequence[Any]) -> Unlike:
         """What differs at some keys of an entity; all of it where rows are not found by keys."""
-        table, shape = self._table_of(entity), entity.shape
-        columns = entity.extract.cursor_columns
+        table, columns = self._table_of(entity), entity.extract.cursor_columns
         if not keys:
             return Unlike()
         if table is None or set(columns) != set(table.key_columns) or not entity.extract.keyed:
-            return await compare(reader, self.target, entity)
-        found = Unlike()
-        graph = AsItIs(self.target, entity)
+            return await compare(rows, self.target, entity)
+        order = [table.key_columns.index(name) for name in columns]
         unique = list({identity(entity, key): key for key in keys}.values())
-        for begin in range(0, len(unique), _READ_AT_ONCE):
-            part = unique[begin : begin + _READ_AT_ONCE]
-            texts = {self._row_key(entity, table, key): None for key in part}
-            order = [table.key_columns.index(name) for name in columns]
-            places = [tuple(text[n] for n in order) for text in texts]
-            rows = await reader.rows_at(entity, places)
-            marked = [(graph.row_mark(row), row) for row in rows]
-            if isinstance(shape, NodeShape):
-                wholes = await asyncio.to_thread(_nodes_at, self.target, shape, part)
-            else:
-                also = [entity.relationship_key(row) for row in rows]
-                every = list({identity(entity, key): key for key in (*part, *also)}.values())
-                wholes = await asyncio.to_thread(_relationships_at, self.target, shape, every)
-            note_unlike(entity, marked, graph.marked_wholes(wholes), found)
+        found = Unlike()
+        for begin in range(0, len(unique), READ_AT_ONCE):
+            part = unique[begin : begin + READ_AT_ONCE]
+            texts = dict.fromkeys(self._row_key(entity, table, key) for key in part)
+            there = await rows.rows_at(entity, [tuple(key[n] for n in order) for key in texts])
+            await self._note_unlike_at(entity, there, part, found)
         return found
+
+    async def _note_unlike_at(
+        self, entity: Entity, rows: Sequence[Any], keys: Sequence[Any], found: Unlike
+    ) -> None:
+        """Compare some rows with what the graph holds at some keys, and at those of the rows."""
+        shape, graph = entity.shape, AsItIs(self.target, entity)
+        if isinstance(shape, NodeShape):
+            wholes = await asyncio.to_thread(nodes_at, self.target, shape, keys)
+        else:
+            also = [entity.relationship_key(row) for row in rows]
+            every = list({identity(entity, key): key for key in (*keys, *also)}.values())
+            wholes = await asyncio.to_thread(relationships_at, self.target, shape, every)
+        marked = [(graph.row_mark(row), row) for row in rows]
+        note_unlike(entity, marked, graph.marked_wholes(wholes), found)
 
     def _table_of(self, entity: Entity) -> TableInverse | None:
         for table in self.inverse.tables:
@@ -457,7 +430,9 @@ class _FallBack:
 
     # -- is it right ------------------------------------------------------------------------------
 
-    async def _verify(self, reader: _Within, *, unrecorded: bool) -> tuple[int, list[Statement]]:
+    async def _verify(
+        self, reader: RowTransaction, *, unrecorded: bool
+    ) -> tuple[int, list[Statement]]:
         """Compare everything once more; raise StuckError where something differs.
 
         Returns how many rules were compared, and what brings properties up to date in the graph
@@ -471,12 +446,15 @@ class _FallBack:
                 self.notes.append(f"{entity.id} was left behind: it is as it was on both sides")
                 continue
             compared += 1
-            unlike = await self._without_known(reader, entity, frozenset())
-            if unlike and (repeated := self._repeated(entity)):
-                old += _up_to_date(entity, unlike, repeated)
-                unlike = await self._without_known(reader, settled, repeated)
-            if unlike:
-                stuck += await asyncio.to_thread(self._differing, settled, unlike)
+            unlike = await self._unlike(reader, entity, frozenset())
+            left = await self._but_for_spelling(reader, entity, unlike, frozenset())
+            if left and (repeated := self._repeated(entity)):
+                left = await self._unlike(reader, settled, repeated)
+                left = await self._but_for_spelling(reader, settled, left, repeated)
+            if left:
+                stuck += await asyncio.to_thread(self._differing, settled, left)
+            elif unlike:
+                old += up_to_date(entity, unlike)
         if stuck:
             raise StuckError(stuck, unrecorded)
         for check in await check_strangers(self.target, self.entities, _OURS):
@@ -484,35 +462,31 @@ class _FallBack:
                 self.notes.append(f"{check.kind}: {check.graph}; these stay in the graph only")
         return compared, old
 
-    async def _without_known(
-        self, reader: _Within, entity: Entity, besides: frozenset[str]
+    async def _unlike(
+        self, reader: RowTransaction, entity: Entity, besides: frozenset[str]
     ) -> Unlike:
-        """What of an entity differs, and not because it never reached the graph, or in spelling."""
+        """What of an entity differs, but for what never reached the graph."""
         unlike = await compare(reader, self.target, entity, besides)
-        if not unlike:
-            return unlike
         out = self._out(entity)
-        unlike = await without_left_out(self.target, entity, unlike, out, set())
+        return await without_left_out(self.target, entity, unlike, out, set())
+
+    async def _but_for_spelling(
+        self, reader: RowReader, entity: Entity, unlike: Unlike, besides: frozenset[str]
+    ) -> Unlike:
         table = next((t for t in self.inverse.tables if t.rule == entity.id), None)
         if not unlike or table is None or not table.respell:
             return unlike
-        left = await spelled_alike(reader, self.target, entity, table, unlike, besides)
-        if others := len(unlike.things) - len(left.things):
-            what = f"{others:,} of {entity.id}: the rows hold the same values as the graph"
-            self.notes.append(f"{what}, as PostgreSQL spells them")
-        return left
+        return await spelled_alike(reader, self.target, entity, table, unlike, besides)
 
     async def _bring_up_to_date(self, old: Sequence[Statement]) -> None:
-        """Let properties in the graph say what their relationships do.
+        """Let the graph hold what the rows do, where a property is old or spelled otherwise.
 
-        Before the commit: a second time, after a kill, they must not look like writes.
+        Before the commit: a second time, after a kill, it must not look like a write.
         """
-        for begin in range(0, len(old), _READ_AT_ONCE):
-            part = old[begin : begin + _READ_AT_ONCE]
-            await asyncio.to_thread(self.target.run_together, part, lambda answers: None)
+        await asyncio.to_thread(run_all, self.target, old)
         if old:
-            what = "properties that repeat a relationship were brought up to date in the graph"
-            self.notes.append(f"{len(old):,} {what}")
+            what = "of the graph hold what their rows do: a foreign key that was old, or a value"
+            self.notes.append(f"{len(old):,} {what} as PostgreSQL spells it")
 
     def _differing(self, entity: Entity, unlike: Unlike) -> list[Stuck]:
         candidates: dict[Any, Candidate] = defaultdict(Candidate)
@@ -548,6 +522,11 @@ class _FallBack:
 
     async def _flip_back(self, recorded: Sequence[Recorded]) -> None:
         with self._step("flip back") as done:
+            request = self.request
+            if request.run:
+                some = [entity for entity in self.entities if entity.id not in request.leave]
+                many = await adopt(self.target, some, request.run, request.step)
+                self.tell(f"{many:,} of what was written to the graph are the run's own now")
             await asyncio.to_thread(forget, self.target, recorded)
             if self.request.flip_back is None:
                 done("the rows are back; turn the application to the source")
@@ -574,112 +553,6 @@ class _FallBack:
             self.tell(f"{name}: {detail}")
 
 
-class _Within:
-    """Reads in the transaction that writes, so that it sees what was written."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Run a SELECT and return all its rows. Raises GeodeTuiError."""
-        with _told():
-            return await self._connection.fetch(statement, *arguments)
-
-    async def rows_at(self, entity: Entity, places: Sequence[Sequence[str]]) -> list[Any]:
-        """The rows of an entity at some cursors, those that can be carried."""
-        lists = [list(texts) for texts in zip(*places, strict=True)]
-        rows = await self.fetch(entity.extract.rows_at_sql, *lists)
-        return [row for row in rows if entity.rejected(row) is None]
-
-
-# -- the outbox in the graph -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A write to the graph as its outbox node tells it; `key` is a JSON list of texts."""
-
-    id: str
-    rule: str
-    operation: str
-    key: str
-
-
-def read_outbox(target: Target) -> list[Recorded]:
-    """What the outbox nodes of a graph tell. Blocks, as the target does."""
-    found = []
-    for page in target.scan_whole(OUTBOX, _READ_AT_ONCE):
-        for whole in page:
-            own = whole.properties
-            texts = [str(own.get(name) or "") for name in ("id", "rule", "operation", "key")]
-            found.append(Recorded(*texts))
-    return found
-
-
-def forget(target: Target, recorded: Sequence[Recorded]) -> None:
-    """Remove outbox nodes, those that were read and no others. Repeatable."""
-    for begin in range(0, len(recorded), _READ_AT_ONCE):
-        part = recorded[begin : begin + _READ_AT_ONCE]
-        target.put_nodes(OUTBOX, [((one.id,), None) for one in part])
-
-
-def _key_of(entity: Entity, texts: Any) -> Any:
-    """A key as the graph holds it, of the texts that an outbox node has."""
-    shape = entity.shape
-    if isinstance(shape, NodeShape):
-        return _part_of(shape, texts)
-    start, end, own = texts
-    return _part_of(shape.start, start), _part_of(shape.end, end), _part_of(shape, own)
-
-
-def _part_of(shape: NodeShape | RelationshipShape, texts: Sequence[str]) -> Key:
-    kinds = dict(zip(shape.properties, shape.types, strict=True))
-    names = shape.key
-    if isinstance(shape, NodeShape) and shape.of and len(texts) == len(names) - 1:
-        texts = [*texts, shape.of]  # which rule of a label it is, need not be told
-    if len(texts) != len(names):
-        raise ValueError(f"it has {len(texts)} values, and the key {len(names)}")
-    return tuple(outbox_value(text, kinds[name]) for name, text in zip(names, texts, strict=True))
-
-
-def _nodes_at(target: Target, shape: NodeShape, keys: Sequence[Key]) -> list[Whole]:
-    images = target.node_images(shape, keys)
-    return [
-        Whole(key, dict(image.properties), frozenset(image.labels))
-        for key, image in zip(keys, images, strict=True)
-        if image is not None
-    ]
-
-
-def _relationships_at(
-    target: Target, shape: RelationshipShape, keys: Sequence[RelationshipKey]
-) -> list[Whole]:
-    found = target.read_relationships(shape, keys)
-    return [Whole(key, own) for key, some in zip(keys, found, strict=True) for own in some]
-
-
-def _up_to_date(entity: Entity, unlike: Unlike, repeated: frozenset[str]) -> Iterator[Statement]:
-    """What gives nodes the properties of their rows that only repeat a relationship."""
-    shape = entity.shape
-    assert isinstance(shape, NodeShape)
-    rows = {identity(entity, entity.key(row)): entity.properties(row) for row in unlike.rows}
-    names = [name for name in shape.properties if name in repeated]
-    keys = [(name, f"$k{n}") for n, name in enumerate(shape.key)]
-    for whole in unlike.things:
-        row = rows.get(identity(entity, whole.key))
-        if row is None:
-            continue
-        given = {f"k{n}": value for n, value in enumerate(whole.key)}
-        sets = []
-        for n, name in enumerate(names):
-            if row[name] != whole.properties.get(name):
-                sets.append(f"{gql.member('n', name)} = $v{n}")
-                given[f"v{n}"] = row[name]
-        if sets:
-            match = f"MATCH {gql.node_with('n', shape.label, keys)}"
-            yield f"{match} SET {', '.join(sets)}", given
-
-
 # -- words ---------------------------------------------------------------------------------------
 
 
@@ -689,23 +562,3 @@ def _in_words(tables: Sequence[TableChanges]) -> str:
         for one in tables
     ]
     return "; ".join(some) or "no row differs"
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-        raise BusyError(
-            "a table is in use by another transaction",
-            f"{error}; waited {LOCK_SECONDS} s",
-            "see that nobody writes to the source, and fall back again",
-        ) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise PermissionRefusedError(
-            str(error), "a fall-back writes to the tables", "log in as their owner"
-        ) from error
-    except asyncpg.PostgresError as error:
-        raise read_error(error) from error
-    except _BROKEN as error:
-        raise lost_error(error) from error

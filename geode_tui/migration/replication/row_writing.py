@@ -20,6 +20,7 @@ from geode_tui.source.introspect import Connection
 from geode_tui.source.profile import qualified, quoted
 from geode_tui.validation.entity import told
 
+_CANNOT_WAIT = "cannot wait for the end"
 MOST_STUCK = 20
 """So many rows that PostgreSQL refuses are told; then it is known that much is wrong."""
 Phase = Kind | str
@@ -80,8 +81,9 @@ class RowWriter:
         """
         touched = {one.table.table.name for one in changes}
         back = [*await self._quiet(touched), *await self._deferred(touched)]
+        await self._note_followers({c.table.table.name for c in changes if c.kind == "delete"})
         await self.connection.execute("SET CONSTRAINTS ALL DEFERRED")
-        deferred = not self.notes
+        deferred = not any(_CANNOT_WAIT in note for note in self.notes)
         for phase in _DEFERRED if deferred else _IN_ORDER:
             await self._phase(phase, changes)
             if self.stuck:
@@ -186,10 +188,19 @@ class RowWriter:
         for row in rows:
             alter = f"ALTER TABLE {_named(row)} ALTER CONSTRAINT {quoted(row['name'])}"
             if not await self._tried(f"{alter} DEFERRABLE INITIALLY DEFERRED"):
-                self.notes.append(f"foreign key {row['name']} of {row['table']} cannot wait")
+                self.notes.append(f"foreign key {row['name']} of {row['table']} {_CANNOT_WAIT}")
                 continue
             back.append(f"{alter} NOT DEFERRABLE")
         return back
+
+    async def _note_followers(self, tables: Iterable[TableName]) -> None:
+        """Tell of tables that are not in the graph, whose rows go with those that are removed."""
+        ours = {str(one.table.name) for one in self.tables}
+        for row in await self._asked(_FOLLOWERS, tables):
+            name = str(TableName(row["schema"], row["table"]))
+            if name not in ours:
+                what = f"rows of {name}, which are not in the graph, follow by {row['name']}"
+                self.notes.append(f"{what} where a row of {row['to']} is removed")
 
     async def _asked(self, sql: str, tables: Iterable[TableName]) -> list[asyncpg.Record]:
         names = sorted(tables)
@@ -258,6 +269,16 @@ JOIN pg_trigger t ON t.tgrelid = c.oid JOIN pg_proc f ON f.oid = t.tgfoid
 JOIN pg_namespace fn ON fn.oid = f.pronamespace
 WHERE t.tgenabled <> 'D'
   AND (NOT t.tgisinternal OR (t.tgparentid <> 0 AND t.tgconstraint = 0))
+ORDER BY 1, 2, 3"""
+
+# Foreign keys by which rows are removed or changed when what they point at is removed.
+_FOLLOWERS = f"""{_RELATIONS}
+SELECT n.nspname AS schema, c.relname AS "table", k.conname AS name,
+       k.confrelid::regclass::text AS to
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confdeltype IN ('c', 'n', 'd')
+  AND k.confrelid IN (SELECT oid FROM given)
 ORDER BY 1, 2, 3"""
 
 # Of our tables and to them; a child of a partitioned table's constraint goes with its parent.

@@ -108,6 +108,8 @@ class _WayBack:
         asked = replace(
             request,
             guard=leftover.freeze_name(record),
+            run=record.uid,
+            step=record.steps,
             keep_triggers_of=request.keep_triggers_of | logs,
             hold_graph=hold_graph if "hold-graph" in self._hooks else None,
             flip_back=flip_back,
