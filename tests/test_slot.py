@@ -216,7 +216,7 @@ async def test_a_big_transaction_comes_in_bounded_lists(make_database: MakeDatab
         upto = await slot.flushed(session)
         reading = slot.read(session, upto, 1000)
         assert len(await anext(reading)) <= 1000
-        await reading.aclose()  # type: ignore[attr-defined]
+        await reading.aclose()
         sizes, seen = [], 0
         async for some in slot.read(session, upto, 1000):
             sizes.append(len(some))

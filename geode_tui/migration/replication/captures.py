@@ -33,8 +33,8 @@ class Capture:
     """The capture of a run's source as journaled.
 
     `name` is that of the slot and its publication, or of the outbox's schema. `fence` is the
-    snapshot that the graph is at, `fence_at` when it was taken, `caught_up` when the backlog was
-    empty for the first time, `stale_since` when a change was applied for the first time after the
+    snapshot that the graph is at, `fence_at` when it was taken, `caught_up` when it was
+    led to a fence for the first time, `stale_since` when a change was applied for the first time after the
     last validation.
     """
 
@@ -108,17 +108,14 @@ class Captures:
             )
             self._audit.add(run, "capture", None, {"state": "active", "position": position})
 
-    def applied(
-        self, run: int, fence: str, at: float, *, drained: bool, captured: int, applied: int
-    ) -> None:
+    def applied(self, run: int, fence: str, at: float, *, captured: int, applied: int) -> None:
         """Journal that the graph is at a fence; `captured` and `applied` are the sums so far."""
         with self._store.write() as db:
             db.execute(
                 "UPDATE capture SET fence = ?, fence_at = ?, captured = ?, stale_since ="
                 " CASE WHEN ? > applied THEN coalesce(stale_since, ?) ELSE stale_since END,"
-                " applied = ?, caught_up = CASE WHEN ? THEN coalesce(caught_up, ?)"
-                " ELSE caught_up END WHERE run = ?",
-                (fence, at, captured, applied, at, applied, drained, at, run),
+                " applied = ?, caught_up = coalesce(caught_up, ?) WHERE run = ?",
+                (fence, at, captured, applied, at, applied, at, run),
             )
 
     def set_moved(self, run: int) -> None:

@@ -235,8 +235,7 @@ class Replica:
             captures.count(number, entity, applied.written, applied.removed)
             self._stale.add(entity)
         captured, done = self.spool.counts
-        drained = captured == done
-        captures.applied(number, fence, at, drained=drained, captured=captured, applied=done)
+        captures.applied(number, fence, at, captured=captured, applied=done)
         self.figures.applied((captured, done), fence, at)
 
     def _beat(self, said: Sequence[str]) -> None:
