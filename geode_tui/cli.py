@@ -470,6 +470,22 @@ def _cutover_deeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preview", action="store_true", help="with --fall-back: only tell what would be written"
     )
+    parser.add_argument(
+        "--by",
+        choices=("auto", "outbox", "comparison"),
+        default="auto",
+        help="with --fall-back: how what was written to the graph is found",
+    )
+    parser.add_argument(
+        "--leave",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="with --fall-back: what this rule made stays as it is on both sides (repeat)",
+    )
+    parser.add_argument(
+        "--remove-many", action="store_true", help="with --fall-back: also over half of a table"
+    )
 
 
 def _dead_limit(parser: argparse.ArgumentParser, default: str) -> None:

@@ -784,10 +784,25 @@ def test_an_outbox_node_that_tells_nonsense_stops_it(
         app.run("MATCH (p:Person {id: 1}) RETURN p", (Node("Nobody", (8,)), "write"))
         app.run("MATCH (p:Person {id: 1}) RETURN p", (Node("Person", (8, 9)), "write"))
     with pytest.raises(StuckError) as caught:
-        come_back(dsn, migrated)
+        come_back(dsn, migrated, FallBackRequest(way="outbox"))
     told = "\n".join(map(str, caught.value.stuck))
     assert "Nobody" in told
     assert "it has 2 values, and the key 1" in told
+    assert come_back(dsn, migrated).way == "comparison"
+
+
+def test_the_wrong_graph_empties_no_table(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """Over half of a table's rows go only when somebody says so."""
+    dsn = make_database(
+        SMALL + "INSERT INTO people SELECT n, 'p', 1 FROM generate_series(10, 199) n;"
+    )
+    migrated = migrate(dsn, tmp_path)
+    with application(migrated) as app:
+        app.run("MATCH (p:Person) WHERE p.id > 50 DETACH DELETE p")
+    with pytest.raises(StuckError, match="149 of 199 rows would be removed"):
+        come_back(dsn, migrated)
+    come_back(dsn, migrated, FallBackRequest(remove_many=True))
+    assert sql(dsn, "SELECT count(*) FROM people") == [(50,)]
 
 
 def test_rows_that_never_reached_the_graph_stay(

@@ -134,10 +134,21 @@ def _fall_back(journal: Journal, request: CutoverRequest, arguments: argparse.Na
     record = journal.run(request.run)
     if not (arguments.yes or arguments.preview):
         require_name(record, "falling back turns writers to the source from")
+    how = FallBackRequest(
+        way=arguments.by,
+        leave=frozenset(arguments.leave),
+        remove_many=arguments.remove_many,
+        preview=arguments.preview,
+    )
     if journal.locks.held(leftover.lock_name(request.run)) and not arguments.preview:
+        if how != FallBackRequest():
+            raise UsageError(
+                f"the process that watches run {request.run} falls back without options",
+                "",
+                "end that process (Ctrl-C there), and try again",
+            )
         _ask(journal, request.run, "fall back")
         return _told_now(journal, request.run, arguments.json)
-    how = FallBackRequest(preview=arguments.preview)
     engine = CutoverEngine(journal, _Narration().show)
     report = _driven(engine, engine.fall_back(request, how))
     if arguments.json and arguments.preview:

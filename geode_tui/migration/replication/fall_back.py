@@ -67,6 +67,7 @@ from geode_tui.migration.replication.row_writing import (
 )
 from geode_tui.migration.replication.state import CutoverStep, StepState
 from geode_tui.source.postgres import Source
+from geode_tui.source.profile import qualified
 from geode_tui.target.model import (
     Key,
     Marked,
@@ -88,6 +89,7 @@ SetStep = Callable[[str, StepState, str], None]
 Hook = Callable[[], Awaitable[None]]
 
 _OURS = (OUTBOX.label, PLACE.label, marker.LABEL, versions.LABEL)
+MANY_REMOVED = 100
 _SHOWN = 5
 _STEPS = (
     ("hold the graph", "Writes to the graph stop", "let the application write again"),
@@ -130,6 +132,7 @@ class FallBackRequest:
     guard: str = ""
     keep_triggers_of: frozenset[str] = frozenset()
     preview: bool = False
+    remove_many: bool = False
     run: str = ""
     step: int = 0
     hold_graph: Hook | None = None
@@ -164,9 +167,8 @@ class StuckError(GeodeTuiError):
 
     exit_code = EXIT_DIFFERS
 
-    def __init__(self, stuck: Sequence[Stuck], unrecorded: bool = False) -> None:
+    def __init__(self, stuck: Sequence[Stuck]) -> None:
         self.stuck = tuple(stuck)
-        self.unrecorded = unrecorded
         count = len(self.stuck)
         things = "thing of the graph is" if count == 1 else "things of the graph are"
         more = f"; and {count - _SHOWN:,} more" if count > _SHOWN else ""
@@ -234,8 +236,8 @@ class _FallBack:
             way = "outbox" if recorded else "comparison"
         try:
             report = await self._round(way, recorded)
-        except StuckError as error:
-            if self.request.way != "auto" or way == "comparison" or not error.unrecorded:
+        except StuckError:
+            if self.request.way != "auto" or way == "comparison":
                 raise
             self.tell("the outbox nodes do not tell of all that was written: compares everything")
             report = await self._round("comparison", recorded)
@@ -276,7 +278,7 @@ class _FallBack:
                     raise StuckError(writer.stuck)
                 done(_in_words(counted(changes)))
             with self._step("compare") as done:
-                compared, old = await self._verify(rows, unrecorded=way == "outbox")
+                compared, old = await self._verify(rows)
                 done(f"{compared:,} rules: nothing differs")
             if not self.request.preview:
                 with self._step("commit rows"), told():
@@ -322,7 +324,24 @@ class _FallBack:
         changes = reverse.changes
         if reverse.stuck:
             raise StuckError(reverse.stuck)
+        if not self.request.remove_many:
+            await self._check_removals(reader, changes)
         return changes
+
+    async def _check_removals(self, reader: RowReader, changes: Sequence[RowChange]) -> None:
+        """Refuse to empty a table: an empty graph is more often the wrong one."""
+        stuck = []
+        for one in counted(changes):
+            if one.deleted < MANY_REMOVED:
+                continue
+            name = next(t.table.name for t in self.inverse.tables if str(t.table.name) == one.table)
+            [row] = await reader.fetch(f"SELECT count(*) FROM {qualified(name)}")
+            if one.deleted * 2 > row[0]:
+                why = f"{one.deleted:,} of {row[0]:,} rows would be removed"
+                advice = "see that it is the right graph; if so: --remove-many"
+                stuck.append(Stuck(one.table, "", why, advice))
+        if stuck:
+            raise StuckError(stuck)
 
     def _out(self, entity: Entity) -> LeftOut:
         return self.left_out.entities.get(entity.id, LeftOut())
@@ -430,9 +449,7 @@ class _FallBack:
 
     # -- is it right ------------------------------------------------------------------------------
 
-    async def _verify(
-        self, reader: RowTransaction, *, unrecorded: bool
-    ) -> tuple[int, list[Statement]]:
+    async def _verify(self, reader: RowReader) -> tuple[int, list[Statement]]:
         """Compare everything once more; raise StuckError where something differs.
 
         Returns how many rules were compared, and what brings properties up to date in the graph
@@ -456,15 +473,13 @@ class _FallBack:
             elif unlike:
                 old += up_to_date(entity, unlike)
         if stuck:
-            raise StuckError(stuck, unrecorded)
+            raise StuckError(stuck)
         for check in await check_strangers(self.target, self.entities, _OURS):
             if check.why:
                 self.notes.append(f"{check.kind}: {check.graph}; these stay in the graph only")
         return compared, old
 
-    async def _unlike(
-        self, reader: RowTransaction, entity: Entity, besides: frozenset[str]
-    ) -> Unlike:
+    async def _unlike(self, reader: RowReader, entity: Entity, besides: frozenset[str]) -> Unlike:
         """What of an entity differs, but for what never reached the graph."""
         unlike = await compare(reader, self.target, entity, besides)
         out = self._out(entity)
