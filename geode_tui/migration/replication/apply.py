@@ -49,8 +49,10 @@ from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.left_out import LeftOut
 
 Cursor = tuple[str, ...]
-PAGE = 2_000
+PAGE = 5_000
 """Changes, and rows, that are in work at once."""
+REMEMBERED = 100_000
+"""Up to so many changes a cycle reads once and keeps in memory; more are read for each entity."""
 MOST_LOOKS = 50
 """An entity that is compared so often, and differs still, is read anew."""
 
@@ -90,7 +92,11 @@ class CycleWork:
     _presence: dict[str, list[Image]] = field(default_factory=lambda: defaultdict(list))
     _rekeyed: set[str] = field(default_factory=set)
 
+    _remembered: dict[TableName, list[list[Kept]]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
+        captured, applied = self.spool.counts
+        self._few = captured - applied <= REMEMBERED
         self._letters = ChangeLetters(self.journal.store, self.record.number)
 
     async def run(self) -> dict[str, Applied]:
@@ -142,18 +148,27 @@ class CycleWork:
         identity = self.plan.identities.get(entity.id)
         if identity is None:
             return False
+        if self._is_owned(entity):
+            return False
         needed = set(identity.columns)
         return any(
-            not needed <= change.old.keys()
+            change.operation in ("update", "delete") and not needed <= change.old.keys()
             for change in self._changes(entity)
-            if change.operation in ("update", "delete") and not self._is_owned(entity)
         )
 
     def _is_owned(self, entity: Entity) -> bool:
         return isinstance(entity.shape, RelationshipShape) and entity.shape.owned
 
+    def _pages(self, table: TableName) -> Iterable[list[Kept]]:
+        """The changes of a table in lists."""
+        if not self._few:
+            return self.spool.changes(self.seen, table, PAGE)
+        if table not in self._remembered:
+            self._remembered[table] = list(self.spool.changes(self.seen, table, PAGE))
+        return self._remembered[table]
+
     def _changes(self, entity: Entity) -> Iterator[Kept]:
-        for some in self.spool.changes(self.seen, entity.rule.table, PAGE):
+        for some in self._pages(entity.rule.table):
             yield from some
 
     # -- writing ---------------------------------------------------------------------------------
@@ -183,7 +198,7 @@ class CycleWork:
         self, entity: Entity
     ) -> AsyncIterator[tuple[list[Cursor], dict[Cursor, Image]]]:
         """The cursors of rows to read again, and what is told of them where they changed."""
-        for some in self.spool.changes(self.seen, entity.rule.table, PAGE):
+        for some in self._pages(entity.rule.table):
             images = _by_cursor(entity, some)
             if images:
                 yield list(images), images
@@ -214,7 +229,7 @@ class CycleWork:
     async def _all_dependents(
         self, table: TablePlan, dependents: Dependents, matters: Callable[[Kept], bool]
     ) -> AsyncIterator[list[Cursor]]:
-        for some in self.spool.changes(self.seen, table.name, PAGE):
+        for some in self._pages(table.name):
             changes = [change for change in some if matters(change)]
             images = [image for change in changes for image in (change.old, change.new)]
             async for found in self._find(dependents, images):
@@ -322,7 +337,7 @@ class CycleWork:
         """Remove the things of rows that are gone, or are other things now."""
         if entity.id in self._anew or entity.id in self._compare:
             return
-        for some in self.spool.changes(self.seen, entity.rule.table, PAGE):
+        for some in self._pages(entity.rule.table):
             self._check_stop()
             keys = await self._old_keys(entity, some)
             if keys and self._is_owned(entity):

@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS tables (
   id INTEGER PRIMARY KEY, schema TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (schema, name));
 CREATE TABLE IF NOT EXISTS change (
   id INTEGER PRIMARY KEY, relation INTEGER NOT NULL, xid INTEGER NOT NULL,
-  operation TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL);
+  operation TEXT NOT NULL, images TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS change_relation ON change (relation, id);
 CREATE TABLE IF NOT EXISTS message (
   id INTEGER PRIMARY KEY, xid INTEGER NOT NULL, text TEXT NOT NULL);
@@ -105,9 +105,9 @@ class Spool:
         """Store what was read, in one transaction; `position` is where to read on after it."""
         with self._writing() as db:
             db.executemany(
-                "INSERT INTO change (relation, xid, operation, old, new) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO change (relation, xid, operation, images) VALUES (?, ?, ?, ?)",
                 [
-                    (self._id(db, c.table), c.xid, c.operation, _dumped(c.old), _dumped(c.new))
+                    (self._id(db, c.table), c.xid, c.operation, _dumped((c.old, c.new)))
                     for c in changes
                 ],
             )
@@ -153,14 +153,13 @@ class Spool:
         """The changes of a table's rows, in the order they came, in lists of at most `rows`."""
         last, number = 0, self._ids.get(table, 0)
         sql = (
-            "SELECT id, xid, operation, old, new FROM change WHERE relation = ? AND id > ?"
+            "SELECT id, xid, operation, images FROM change WHERE relation = ? AND id > ?"
             f" AND {seen.condition} ORDER BY id LIMIT ?"
         )
         while some := self._all(sql, number, last, rows):
             last = some[-1][0]
             yield [
-                Kept(table, xid, operation, json.loads(old), json.loads(new))
-                for _, xid, operation, old, new in some
+                Kept(table, xid, operation, *_loaded(images)) for _, xid, operation, images in some
             ]
 
     def said(self, snapshot: str) -> list[str]:
@@ -235,5 +234,5 @@ def _told(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _dumped(image: Mapping[str, str | None]) -> str:
-    return json.dumps(image, ensure_ascii=False, separators=(",", ":"))
+_dumped = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_loaded = json.JSONDecoder().decode
