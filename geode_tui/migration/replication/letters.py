@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import batched
 
 from geode_tui.migration.dead_letters import DeadLetter, insert_letters
@@ -41,16 +41,31 @@ class ChangeLetters:
         """
         if not letters and not self.any(entity):
             return set()
-        had: set[str] = set()
+        had: dict[str, float] = {}
         with self._store.write() as db:
             for some in batched(keys, _AT_ONCE):
                 had |= self._forget(db, entity, list(some))
             if letters:
-                chunk = self._chunk(db, entity, step)
-                insert_letters(db, self._run, chunk, letters, time.time())
-                orphans = sum(letter.error_class == "orphan" for letter in letters)
-                self._count(db, entity, chunk, len(letters) - orphans, orphans)
-        return had
+                self._insert(db, entity, letters, had, step)
+        return set(had)
+
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        letters: Sequence[DeadLetter],
+        had: Mapping[str, float],
+        step: int,
+    ) -> None:
+        """A row that had a letter keeps its time: it is not refused since now."""
+        chunk, now = self._chunk(db, entity, step), time.time()
+        since: dict[float, list[DeadLetter]] = {}
+        for letter in letters:
+            since.setdefault(had.get(letter.key, now), []).append(letter)
+        for at, some in since.items():
+            insert_letters(db, self._run, chunk, some, at)
+        orphans = sum(letter.error_class == "orphan" for letter in letters)
+        self._count(db, entity, chunk, len(letters) - orphans, orphans)
 
     def clear(self, entity: str) -> None:
         """Forget all letters of an entity: it is about to be read anew."""
@@ -62,10 +77,10 @@ class ChangeLetters:
                     self._place(entity),
                 )
 
-    def _forget(self, db: sqlite3.Connection, entity: str, keys: list[str]) -> set[str]:
+    def _forget(self, db: sqlite3.Connection, entity: str, keys: list[str]) -> dict[str, float]:
         given = (*self._place(entity), json.dumps(keys, ensure_ascii=False))
         rows = db.execute(
-            f"SELECT key, chunk, error_class = 'orphan' AS orphan, {_COUNTED} AS counted"
+            f"SELECT key, chunk, at, error_class = 'orphan' AS orphan, {_COUNTED} AS counted"
             f" FROM dead_letter WHERE {_OF_KEYS}",
             given,
         ).fetchall()
@@ -73,7 +88,7 @@ class ChangeLetters:
             if row["counted"]:
                 self._count(db, entity, row["chunk"], -(not row["orphan"]), -row["orphan"])
         db.execute(f"DELETE FROM dead_letter WHERE {_OF_KEYS}", given)
-        return {row["key"] for row in rows}
+        return {row["key"]: row["at"] for row in rows}
 
     def _count(
         self, db: sqlite3.Connection, entity: str, chunk: int, dead: int, orphans: int
