@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 from textual.widgets import Input
 
@@ -28,6 +30,7 @@ from geode_tui.widgets.gate_table import GateTable
 from geode_tui.widgets.panes import Panes
 from geode_tui.widgets.session_table import SessionTable
 from geode_tui.widgets.step_list import StepList
+from tests.conftest import MakeDatabase
 from tests.golden import SIZES, assert_golden
 from tests.replicated import (
     HOSTILE_NAME,
@@ -37,7 +40,7 @@ from tests.replicated import (
     steps,
     told_cutover,
 )
-from tests.sitting import NARROW, NORMAL, TINY, Sitting, sitting
+from tests.sitting import NARROW, NORMAL, PATIENCE, TINY, Sitting, sitting
 from tests.terminal import footer_keys
 
 NOW = time.time()
@@ -150,23 +153,36 @@ async def test_a_gate_is_waived_for_a_reason_and_that_is_taken_back(
 ) -> None:
     """Without a reason it is not; who and why are in the journal and on the screen at once."""
     number = captured_run(journal)
-    told_cutover(journal, number, gates=gates(LAG))
+    told_cutover(journal, number, gates=gates(LETTERS))
     async with sitting("cutover", tmp_path) as sit:
         await sit.sees("nothing moves: 1 of 9 gates not passed")
-        await sit.press("down", "down", "down", "w")
+        await sit.press("down", "w")
         await asked(sit, PromptDialog)
         await sit.press("enter")
         await sit.sees("a gate is waived for a reason only")
         fill(sit, "value", 'the burst [/is] over "at" eight')
         await sit.press("enter")
-        await sit.sees("✓ all 9 gates passed, 1 of them waived", "○ lag waived: the burst [/is]")
-        waiver = journal.cutovers.waivers(number)["lag"]
+        await sit.sees(
+            "✓ all 9 gates passed, 1 of them waived", "○ dead letters 0 waived: the burst [/is]"
+        )
+        waiver = journal.cutovers.waivers(number)["dead letters"]
         assert waiver.reason == 'the burst [/is] over "at" eight'
         await sit.press("w")
         await asked(sit, ConfirmDialog)
         await sit.press("tab", "enter")
         await sit.sees("nothing moves: 1 of 9 gates not passed")
         assert not journal.cutovers.waivers(number)
+
+
+async def test_for_the_lag_alone_the_cutover_waits_by_itself(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """It may be waived, and need not be."""
+    told_cutover(journal, captured_run(journal), gates=gates(LAG))
+    async with sitting("cutover", tmp_path) as sit:
+        await sit.sees("! all but the lag: enter starts, and waits until it is low")
+        await sit.press("enter")
+        await asked(sit, ConfirmDialog)
 
 
 @pytest.mark.parametrize("name", ["shop", HOSTILE_NAME])
@@ -247,7 +263,21 @@ async def test_one_key_aborts_without_a_question(journal: Journal, tmp_path: Pat
                 next_step="rehearse again",
             )
             await sit.sees("↺ aborted: everything is as it was", "✗ aborted by joe")
+            assert "too late" not in sit.text
             await sit.sees("next rehearse again")
+
+
+async def test_an_abort_that_comes_too_late_is_told(journal: Journal, tmp_path: Path) -> None:
+    """The flip was done meanwhile: the way back is another key."""
+    number = captured_run(journal)
+    with driven(journal, number):
+        told_frozen(journal, number, 0.5)
+        async with sitting("cutover", tmp_path) as sit:
+            await sit.sees("▶ writes stand")
+            await sit.press("escape")
+            await sit.until(lambda: journal.cutovers.asked(number), "the request")
+            told_cutover(journal, number, state="watching", watch_until=time.time() + 99)
+            await sit.sees("too late to abort: F falls back")
 
 
 async def test_a_process_that_is_gone_is_not_waited_for(journal: Journal, tmp_path: Path) -> None:
@@ -449,6 +479,90 @@ def test_digits_are_drawn_as_large_as_asked() -> None:
         (len(big_digits("00:01.4", n)), len(big_digits("00:01.4", n)[0])) for n in (1, 2, 3, 4)
     ]
     assert sizes == [(3, 23), (5, 46), (8, 69), (10, 92)]
+
+
+GOODS = """
+CREATE TABLE goods (id int PRIMARY KEY, name text);
+INSERT INTO goods SELECT n, 'good ' || n FROM generate_series(1, 50) n;
+ANALYZE;
+"""
+
+
+@pytest.mark.slow
+async def test_a_cutover_is_driven_from_the_screens_from_the_first_row_to_the_way_back(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """A run that captures, synchronization, gates, a rehearsal, the flip, and back again."""
+    dsn = make_database(GOODS)
+    async with sitting("sync", tmp_path, dsn) as sit:
+        catalog = sit.workspace.catalog
+        assert catalog is not None
+        name = catalog.server.database
+        await sit.sees("r begins one, after its plan was shown")
+        await sit.press("r")
+        await asked(sit, ConfirmDialog)
+        await sit.press("tab", "enter")
+        await sit.sees("is done: balanced", "✓ capture", "✓ catch up")
+        await sit.press("7")
+        await sit.sees("■ stopped")
+        await sit.press("r")
+        await asked(sit, ConfirmDialog)
+        await sit.press("tab", "enter")
+        await sit.sees("✓ in step")
+        await write(dsn, "INSERT INTO goods VALUES (51, 'late [/x]')")
+        await sit.sees("Good node 1 0")
+        await sit.press("8", "r")
+        await sit.sees("of 9 gates are passed", "✗ rehearsal passed none within 7 days")
+        await waive(sit, "lag")
+        await sit.press("R")
+        await asked(sit, ConfirmDialog)
+        await sit.press("tab", "enter")
+        await sit.sees("✓ rehearsal passed", "1 rehearsal ")
+        assert await write(dsn, "UPDATE goods SET name = 'new' WHERE id = 1") == "UPDATE 1"
+        await sit.until(lambda: not sit.workspace.cutting, "the end of the rehearsal")
+        await sit.press("enter")
+        await asked(sit, ConfirmDialog)
+        fill(sit, "name", name)
+        await sit.press("tab", "tab", "enter")
+        await sit.sees("▶ watch window", "F falls back, K keeps")
+        with pytest.raises(asyncpg.PostgresError, match="takes no writes now"):
+            await write(dsn, "DELETE FROM goods")
+        await sit.press("F")
+        await asked(sit, ConfirmDialog)
+        fill(sit, "name", name)
+        await sit.press("tab", "tab", "enter")
+        await sit.sees("↺ fallen back: the source is the master")
+        assert await write(dsn, "DELETE FROM goods WHERE id = 51") == "DELETE 1"
+        await sit.until(lambda: not sit.workspace.cutting, "its end")
+        await sit.press("7")
+        await sit.sees("✓ in step", "Good node 2 1")
+        own = sit.workspace.synchronizer
+        assert own is not None
+        own.stop()
+        await asyncio.to_thread(own.join, PATIENCE)
+
+
+async def write(dsn: str, statement: str) -> str:
+    """What the application does."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def waive(sit: Sitting, gate: str) -> None:
+    """Waive a gate that is not passed, so that nobody waits for a minute."""
+    table = sit.app.screen.query_one(GateTable)
+    table.go_to(Gate(gate, "", "red", "", 0.0))
+    await sit.pilot.pause()
+    assert table.gate is not None
+    if table.gate.waivable and not table.gate.passed:
+        await sit.press("w")
+        await asked(sit, PromptDialog)
+        fill(sit, "value", "a test")
+        await sit.press("enter")
+        await sit.sees("waived: a test")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -81,6 +81,7 @@ async def test_a_stream_in_step_shows_what_the_graph_is_and_what_it_costs(
                 "fence 802:802:",
                 "lag 0.42 s 12.4 KiB behind",
                 "backlog 31 changes",
+                "spool 1.2 MiB on our disk",
                 "captured 1.2 k/s 144.5 k in all",
                 "source keeps 14.2 MiB of 1.0 GiB",
                 "full in 3 d 4 h at this rate",
@@ -229,7 +230,7 @@ async def test_two_thousand_entities_are_filtered_in_place(
 ) -> None:
     """The table draws what is in view; the filter takes all words."""
     number = captured_run(journal)
-    many = tuple(SyncEntity(f"Table {n}", "node", n, 0, 0, 0, n % 3) for n in range(2_000))
+    many = tuple(SyncEntity(f"Table {n}", "node", n + 1, 0, 0, 0, n % 3) for n in range(2_000))
     with driven(journal, number):
         told_sync(journal, number, entities=many)
         async with sitting("sync", tmp_path) as sit:
@@ -303,6 +304,25 @@ async def test_help_names_every_key(journal: Journal, tmp_path: Path) -> None:
     async with sitting("sync", tmp_path, size=(160, 60)) as sit:
         await sit.press("question_mark")
         await sit.sees("Changes that come to the source", "the fence", "pauses and goes on")
+
+
+async def test_entities_that_changes_came_to_stand_first(journal: Journal, tmp_path: Path) -> None:
+    """Who went to a line stays on it when another one comes before it."""
+    number = captured_run(journal)
+    calm = tuple(SyncEntity(name, "node", 0, 0, 0, 0, 0) for name in ("Calm", "Calmer", "Late"))
+    with driven(journal, number):
+        told_sync(journal, number, entities=(*calm, SyncEntity("Busy", "node", 1, 0, 0, 0, 0)))
+        async with sitting("sync", tmp_path) as sit:
+            await sit.sees("Busy node 1")
+            table = sit.app.screen.query_one(SyncTable)
+            assert [str(table.row(n)[0]) for n in range(3)] == ["Busy", "Calm", "Calmer"]
+            table.focus()
+            await sit.press("down")
+            late = replace(calm[2], removed=7)
+            told_sync(journal, number, entities=(*calm[:2], late))
+            await sit.sees("Late node 0 7")
+            assert table.entity is not None
+            assert table.entity.id == "Calm"
 
 
 def test_a_watch_reads_only_what_came_since(journal: Journal) -> None:

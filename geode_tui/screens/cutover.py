@@ -155,10 +155,11 @@ The panes:
         self.query_one(GateTable).show_gates(gates, now)
         self._show_gate()
         self.query_one(StepList).show(cutover.steps if cutover is not None else (), now)
-        blocked = cutover.blocked if cutover is not None else ()
+        blocked = cutover.blocked if cutover is not None and moving and state in STILL else ()
         self.query_one(SessionTable).show_sessions(blocked, now)
         self.update("#rehearsals-text", rehearsals_content(cutover))
         self._set_titles(sight)
+        self.tell_abort()
         self.keys_are_of(state, self.under_way, self.workspace.cutting, gates)
 
     def _set_titles(self, sight: ReplicationSight) -> None:
@@ -167,7 +168,7 @@ The panes:
         passed = sum(gate.passed for gate in gates)
         title = f"gates {passed} of {len(gates)} passed" if gates else "gates"
         self.query_one("#cutover-gates", Pane).set_title(title, "gates")
-        count = len(cutover.blocked) if cutover is not None else 0
+        count = self.query_one(SessionTable).row_count
         number = f" {count}" if count else ""
         pane = self.query_one("#cutover-blocked", Pane)
         pane.set_title(f"blocked sessions{number}", f"blocked{number}")

@@ -28,6 +28,7 @@ from geode_tui.screens.cutover_options import (
 from geode_tui.screens.dialogs import ConfirmDialog, PromptDialog, TextDialog
 from geode_tui.screens.replication import ReplicationScreen
 from geode_tui.screens.sync_keys import synchronize
+from geode_tui.widgets.cutover_text import CUTOVER_STATES, shut
 from geode_tui.widgets.figures import counted
 from geode_tui.widgets.gate_table import GateTable, gate_detail, may_waive
 from geode_tui.widgets.status_line import PRODUCTION
@@ -97,6 +98,7 @@ class CutoverKeys(ReplicationScreen):
     def __init__(self) -> None:
         super().__init__()
         self._options: dict[int, CutoverOptions] = {}
+        self._aborting = False
 
     @property
     def gate_table(self) -> GateTable:
@@ -220,7 +222,7 @@ class CutoverKeys(ReplicationScreen):
         if sight is None or not self.check_action("start", ()):
             return
         gates = cutover.gates if cutover is not None else ()
-        closed = [gate for gate in gates if not gate.passed]
+        closed = shut(gates)
         if not gates:
             self.say("the gates are not checked yet: press r")
             return
@@ -293,7 +295,7 @@ class CutoverKeys(ReplicationScreen):
                 own.stop()
                 await asyncio.to_thread(own.join)
             told = await child.in_child(work, *arguments, tell=lambda text: None)
-            self.app.notify(f"{what}: {told}", timeout=8, markup=False)
+            self.app.notify(one_line(f"{what}: {_words(told)}"), timeout=8, markup=False)
         finally:
             self.workspace.cutting = ""
             await asyncio.to_thread(self.replication.look)
@@ -314,8 +316,16 @@ class CutoverKeys(ReplicationScreen):
     async def action_abort(self) -> None:
         """Abort at once, without a question."""
         if self.sight is not None:
-            self.say("aborting: everything goes back as it was")
+            self._aborting = True
+            self.say("asked to abort: everything goes back as it was")
             await asyncio.to_thread(cutover_requests.ask, self.sight.run, "abort")
+
+    def tell_abort(self) -> None:
+        """Say so where an abort came too late."""
+        if self._aborting and not (self.under_way and self._state not in _FLIPPED):
+            self._aborting = False
+            if self._state in _FLIPPED:
+                self.notify("too late to abort: F falls back", severity="warning", timeout=10)
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_keep(self) -> None:
@@ -357,6 +367,12 @@ class CutoverKeys(ReplicationScreen):
         name = self.database(sight)
         dialog = ConfirmDialog(title, text, yes=yes, no="not now", type_name=name)
         return await self.app.push_screen_wait(dialog)
+
+
+def _words(told: object) -> str:
+    """What came out, in words: of a state, those that the screen has for it."""
+    states = {state: f"{glyph} {words}" for state, (glyph, words, _) in CUTOVER_STATES.items()}
+    return next((words for state, words in states.items() if state == told), str(told))
 
 
 def _from_to(sight: ReplicationSight) -> str:

@@ -81,7 +81,9 @@ def _remarks(sight: ReplicationSight, now: float) -> Iterator[_Part]:
         yield f"✗ {one_line(cutover.error)}", "$text-error"
         if cutover.next_step:
             yield f"next  {one_line(cutover.next_step)}", ""
-    if cutover.state not in MOVING:
+    if cutover.state == "kept":
+        yield "the graph is live; F still falls back", "$text-muted"
+    elif cutover.state not in MOVING:
         yield gates_verdict(cutover.gates)
 
 
@@ -99,6 +101,8 @@ def gates_verdict(gates: Sequence[Gate]) -> _Part:
     if not gates:
         return "the gates are not checked yet: r checks them", "$text-muted"
     closed = [gate for gate in gates if not gate.passed]
+    if closed and not shut(gates):
+        return "! all but the lag: enter starts, and waits until it is low", "bold $text-warning"
     if closed:
         share = f"{len(closed)} of {counted(len(gates), 'gate')}"
         return f"nothing moves: {share} not passed", "bold $text-error"
@@ -106,6 +110,11 @@ def gates_verdict(gates: Sequence[Gate]) -> _Part:
     more = f", {waived} of them waived" if waived else ""
     words = f"✓ all {counted(len(gates), 'gate')} passed{more}: enter starts, R rehearses"
     return words, "bold $text-success"
+
+
+def shut(gates: Sequence[Gate]) -> list[Gate]:
+    """The gates that keep a cutover from starting; for the lag it waits by itself."""
+    return [gate for gate in gates if not gate.passed and gate.name != "lag"]
 
 
 def clock_of(sight: ReplicationSight, now: float) -> Clock:

@@ -20,7 +20,7 @@ _WIDE = (TableColumn("entity", least=16), _KIND, *_COUNTS)
 
 
 class SyncTable(FigureTable):
-    """The entities in the order of the mapping; only lines that changed are drawn again."""
+    """The entities, those that changes came to first; only lines that changed are drawn again."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_WIDE, empty="nothing told yet", id=id)
@@ -33,9 +33,14 @@ class SyncTable(FigureTable):
 
     def show_entities(self, entities: Sequence[SyncEntity]) -> None:
         """Show the entities as they are now."""
-        old, self._entities = self._entities, entities
+        under = self.entity
+        old, self._entities = self._entities, sorted(entities, key=_is_calm)
+        entities = self._entities
         if [e.id for e in old] != [e.id for e in entities]:
             self.set_source(len(entities), self._cells)
+            if under is not None and self.cursor:  # who went to an entity stays there
+                ids = [entity.id for entity in entities]
+                self.cursor = ids.index(under.id) if under.id in ids else self.cursor
             return
         top = self.scroll_offset.y
         for index in range(top, min(len(entities), top + self.size.height)):
@@ -53,6 +58,12 @@ class SyncTable(FigureTable):
             _count(entity.dead, "$text-warning"),
             _count(entity.orphans, "$text-warning"),
         )
+
+
+def _is_calm(entity: SyncEntity) -> bool:
+    """Whether no change came to it yet."""
+    counts = entity.written, entity.removed, entity.pending, entity.dead, entity.orphans
+    return not any(counts)
 
 
 def _count(number: int, colour: str) -> Cell:

@@ -131,7 +131,7 @@ def figures_of(sync: SyncSnapshot) -> list[Figure]:
     return [
         _lag(sync),
         Figure("backlog", counted(sync.backlog, "change")),
-        Figure("stored", size(sync.spool_bytes), "not applied yet"),
+        Figure("spool", size(sync.spool_bytes), "on our disk"),
         Figure("captured", rate(sync.captured_rate), f"{captured} in all"),
         Figure("applied", rate(sync.applied_rate), f"{applied} in all"),
         Figure("oldest open", *_oldest(sync)),
