@@ -255,6 +255,23 @@ class Extract:
         query = self._select.join(wanted, on=_compared(exp.EQ, self._key(), values))
         return query.select(exp.column("n", table="w")).sql("postgres")
 
+    @property
+    def tells_new_rows(self) -> bool:
+        """Whether a row of the extract is of one row of a table alone, and of no joined one."""
+        return self.reading != "stream" and not self._select.args.get("joins")
+
+    @cached_property
+    def newer_sql(self) -> str:
+        """Rows whose present version was written by transaction `$1` or a later one.
+
+        `$1` is the text of its 32 bits; at most `$2` rows, perhaps some that are older. Only where
+        `tells_new_rows`.
+        """
+        written = function("age", exp.column("xmin", table=OWNER))
+        xid = exp.Cast(this=cast(_parameter(1), "text"), to=exp.DataType.build("xid", udt=True))
+        newer = exp.LTE(this=written, expression=function("age", xid))
+        return self._select.where(newer).limit(_parameter(2)).sql("postgres")
+
     def cut_sql(self, percent: float | None) -> str:
         """The cursors that cut the table into ranges of as many rows each, in their order.
 

@@ -48,6 +48,7 @@ from geode_tui.migration.replication.hooks import (
     masked,
     run_hook,
 )
+from geode_tui.migration.replication.last_check import LastCheck
 from geode_tui.migration.replication.marker import mark_live, unmark
 from geode_tui.migration.replication.replica import Replica, new_token, open_replica
 from geode_tui.migration.replication.state import (
@@ -157,6 +158,7 @@ class CutoverEngine:
         self._gates: tuple[Gate, ...] = ()
         self._cut: CutoverRecord | None = None
         self._freeze: Freeze | None = None
+        self._last: LastCheck | None = None
         self._late: list[asyncio.Future[Any]] = []
         self._begun: set[str] = set()
         self._error, self._next = "", ""
@@ -374,7 +376,7 @@ class CutoverEngine:
         async with self._step("token") as told:
             told.text = await self._await_token(replica)
         async with self._step("check") as told:
-            told.text = await self._check(replica, asking)
+            told.text = await self._check(asking)
         if self._request.rehearse:
             async with self._step("release") as told:
                 await self._let_go()
@@ -418,23 +420,34 @@ class CutoverEngine:
         self._journal.captures.mark(self._record.number, replica.figures.moment(health))
 
     async def _drain(self, replica: Replica) -> str:
-        """Apply and compare while writes go on, until a cycle takes no time to speak of."""
+        """Apply and compare while writes go on, until what is new takes no time to speak of."""
         until = time.monotonic() + DRAIN_SECONDS
-        most = min(_QUICK_SECONDS, self._request.budget_seconds / 2)
-        cycle = await self._bounded(replica.cycle())
-        ledger = await self._bounded(replica.validate(stale_only=True))
-        if not ledger.valid:
-            raise _differs(ledger.entries, self._record.number)
+        most = min(_QUICK_SECONDS, self._request.budget_seconds / 3)
+        await self._bounded(replica.cycle())
+        whole = await self._bounded(replica.validate(stale_only=True))
+        while True:
+            if not whole.valid:
+                raise _differs(whole.entries, self._record.number)
+            self._last = LastCheck(replica, whole.fence)
+            if (told := await self._drained(self._last, most, until)) is not None:
+                return told
+            # A table may have been truncated under the snapshot: only looking at all tells.
+            whole = await self._bounded(replica.validate())
+
+    async def _drained(self, last: LastCheck, most: float, until: float) -> str | None:
+        """Step by step until one is short; None where something differs."""
         while True:
             begun = time.monotonic()
-            cycle = await self._bounded(replica.cycle())
+            ledger = await self._bounded(last.step())
             took = time.monotonic() - begun
+            if not ledger.valid:
+                return None
             if took <= most:
-                return f"a cycle takes {took:.2f} s, backlog {cycle.backlog:,}"
+                return f"all compared; what is new takes {took:.2f} s"
             if time.monotonic() > until:
                 raise BusyError(
                     "the graph cannot keep up with the source",
-                    f"a cycle takes {took:.1f} s and brings {cycle.applied:,} changes",
+                    f"to apply and compare what is new takes {took:.1f} s",
                     "cut over when less is written, or give a larger --budget",
                 )
 
@@ -467,11 +480,12 @@ class CutoverEngine:
         cycle = await self._bounded(replica.settle(token, left))
         return f"back after {time.monotonic() - begun:.2f} s, with {cycle.applied:,} changes"
 
-    async def _check(self, replica: Replica, asking: Connection) -> str:
-        """Compare what is stale; see that nothing else has come up since the gates."""
+    async def _check(self, asking: Connection) -> str:
+        """Compare what is new; see that nothing else has come up since the gates."""
         assert self._freeze is not None
         begun = time.monotonic()
-        ledger = await self._bounded(replica.validate(stale_only=True))
+        assert self._last is not None
+        ledger = await self._bounded(self._last.step())
         if not ledger.valid:
             raise _differs(ledger.entries, self._record.number)
         letters = new_letters(self._journal, self._record.number)
@@ -479,8 +493,8 @@ class CutoverEngine:
             raise _gates_shut([letters], self._record.number)
         if not await self._bounded(self._freeze.holds(asking)):
             raise GeodeTuiError("the freeze has ended before its time", "its session was ended")
-        rows = sum(digest.rows for digest in ledger.digests)
-        return f"{rows:,} rows compared in {time.monotonic() - begun:.2f} s"
+        rows = sum(entry.sampled for entry in ledger.entries)
+        return f"{rows:,} new rows compared in {time.monotonic() - begun:.2f} s"
 
     async def _flip(self, replica: Replica) -> None:
         """The mark in the graph, then the application's own switch."""
@@ -902,7 +916,7 @@ def _plan(request: CutoverRequest, method: str) -> list[CutoverStep]:
         ("drain", "apply and compare while writes go on", ""),
         ("freeze", f"let writes stand still, by {method}", goes_back),
         ("token", "send a token and wait until it came back", ""),
-        ("check", "compare what is stale", ""),
+        ("check", "compare what is new", ""),
     ]
     if request.rehearse:
         steps.append(("release", "let writes go on", ""))

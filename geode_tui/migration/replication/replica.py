@@ -39,6 +39,7 @@ from geode_tui.validation.compare import always
 from geode_tui.validation.digests import Digests
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Ledger
+from geode_tui.validation.sides import RowReader
 from geode_tui.validation.verify import take_ledger
 
 POLL_SECONDS = 0.2
@@ -289,7 +290,7 @@ class Replica:
             try:
                 await self.cycle(holder, holder.fence)
                 stale = [e for e in self.entities if e.id in self._stale or not stale_only]
-                ledger = await self._ledger(holder, holder.fence, stale)
+                ledger = await self.compare(holder, holder.fence, stale)
                 rewritten = await holder.rewritten(self.tables)
             finally:
                 with contextlib.suppress(GeodeTuiError):
@@ -306,7 +307,8 @@ class Replica:
             self.journal.set_ledger(self.record.number, ledger)
         return ledger
 
-    async def _ledger(self, reader: Reader, fence: str, entities: Sequence[Entity]) -> Ledger:
+    async def compare(self, reader: RowReader, fence: str, entities: Sequence[Entity]) -> Ledger:
+        """Compare some entities with a reader's snapshot, to which the graph was led."""
         left_out = await asyncio.to_thread(
             left_out_of, self.journal, self.record.target, self.record.graph
         )
