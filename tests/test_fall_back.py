@@ -22,7 +22,7 @@ from geode_tui.dual_write import Node, Relationship, record_graph_write
 from geode_tui.errors import BusyError, GeodeTuiError, UsageError
 from geode_tui.mapping import gql
 from geode_tui.mapping.infer import infer
-from geode_tui.mapping.model import Mapping, NodeRule, Property
+from geode_tui.mapping.model import LabelBy, Mapping, NodeRule, Property
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.replication.fall_back import (
@@ -1037,6 +1037,109 @@ def test_what_was_written_to_the_graph_is_the_runs_own_in_the_end(
     with application(migrated) as app:
         [row] = app.run("MATCH (n) WHERE n._run IS NULL RETURN count(n) AS c")
         assert row["c"] == 0
+
+
+SHAPES = """
+CREATE TABLE places (id uuid PRIMARY KEY, kind text, kept text DEFAULT 'kept');
+CREATE TABLE shops (rent int) INHERITS (places);
+ALTER TABLE shops ADD PRIMARY KEY (id);
+CREATE TABLE events (day date, place uuid NOT NULL REFERENCES places, note text,
+  PRIMARY KEY (day, place)) PARTITION BY RANGE (day);
+CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO (MAXVALUE);
+CREATE TABLE keys (
+  code char(4), part numeric, at timestamptz, blob bytea,
+  sort int UNIQUE NOT NULL, other int UNIQUE, PRIMARY KEY (code, part, at, blob));
+CREATE TABLE one (id int PRIMARY KEY, first int UNIQUE, next int REFERENCES one, n int, w bigint);
+CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END';
+CREATE TRIGGER stop BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION stop();
+ALTER TABLE events_1 ENABLE ALWAYS TRIGGER stop;
+INSERT INTO places SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'k' || n
+  FROM generate_series(1, 6) n;
+INSERT INTO shops SELECT ('00000000-0000-0000-0000-0000000000a' || n)::uuid, 'k', 'kept', n
+  FROM generate_series(1, 3) n;
+INSERT INTO events SELECT day, place, 'n' FROM
+  (SELECT id AS place FROM ONLY places) p,
+  (VALUES ('2019-06-01'::date), ('2021-06-01')) d(day);
+INSERT INTO keys SELECT 'c' || n, n / 4.0, '2020-01-01', decode(lpad(n::text, 2, '0'), 'hex'), n, n
+  FROM generate_series(1, 9) n;
+INSERT INTO one SELECT n, n, n - 1, n, n FROM generate_series(1, 5) n;
+UPDATE one SET next = NULL WHERE id = 1;
+"""
+_PLACE = "00000000-0000-0000-0000-00000000000"
+
+
+def test_rows_of_all_shapes_come_back(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """Inherited, partitioned, keys of odd types, values that change places, other types."""
+    dsn = make_database(SHAPES.replace("n - 1, n, n FROM", "nullif(n - 1, 0), n, n FROM"))
+    mapping = infer(read_catalog(dsn))
+    nodes = []
+    for rule in mapping.nodes:
+        properties = tuple(
+            replace(p, include=p.name != "kept", type=_TYPES.get((rule.label, p.name), p.type))
+            for p in rule.properties
+        )
+        by = LabelBy("kind", (("k1", "First"), ("k9", "Ninth"))) if rule.label == "Place" else None
+        nodes.append(replace(rule, properties=properties, labels_by=by))
+    migrated = migrate(dsn, tmp_path, replace(mapping, nodes=tuple(nodes)))
+    drop_constraints(migrated)
+    key = {"c": "c3  ", "p": Decimal("0.75"), "t": datetime(2020, 1, 1), "b": b"\x03"}
+    same = "{code: $c, part: $p, at: $t, blob: $b}"
+    with application(migrated) as app:
+        app.run(f"MATCH (p:Place {{id: '{_PLACE}1'}}) REMOVE p:First SET p:Ninth SET p.kind = 'k9'")
+        app.run("MATCH (s:Shop {rent: 2}) SET s.rent = 22")
+        app.run(f"MATCH (e:Event {{place: '{_PLACE}2'}}) SET e.note = 'changed'")
+        app.run(
+            f"MATCH (p:Place {{id: '{_PLACE}3'}})"
+            f" CREATE (:Event {{day: $d, place: '{_PLACE}3', note: 'new'}})-[:HAS_PLACE]->(p)",
+            d=date(2022, 2, 2),
+        )
+        app.run(
+            f"MATCH (e:Event {{place: '{_PLACE}4'}}) WHERE e.day = $d DETACH DELETE e",
+            d=date(2019, 6, 1),
+        )
+        app.run(f"MATCH (k:Key {same}) SET k.sort = 33", **key)
+        for name in ("sort", "other"):  # each takes the number of the next; two change theirs
+            app.run(
+                f"MATCH (k:Key) WHERE k.{name} > 5 AND k.{name} < 33 SET k.{name} = k.{name} + 1"
+            )
+        app.run("MATCH (k:Key) WHERE k.other IN [1, 2] SET k.other = 3 - k.other")
+        app.run(
+            "CREATE (k:Key {code: $c, part: $p, at: $t, blob: $b, sort: 99})",
+            c="zz  ",
+            p=Decimal("1E+2"),
+            t=datetime(1, 1, 1),
+            b=b"",
+        )
+        app.run("MATCH (o:One {id: 3}) SET o.n = $n, o.w = $w", n=7.0, w=Decimal("8.0"))
+        app.run("MATCH (a:One {id: 4})-[r:HAS_NEXT]->() DELETE r SET a.next = null")
+    report = come_back(dsn, migrated)
+    done = {t.table: (t.inserted, t.updated, t.deleted) for t in report.tables}
+    assert done["public.keys"] == (1, 7, 0)
+    assert done["public.events"] == (1, 2, 1)
+    with application(migrated) as app:
+        app.run("MATCH (o:One {id: 3}) SET o.w = $w", w=Decimal(8))  # the same, without decimals
+    assert_same_as_graph(dsn, migrated, tmp_path / "again")
+    assert sql(dsn, "SELECT n, w FROM one WHERE id = 3") == [(7, 8)]
+    assert sql(dsn, "SELECT DISTINCT kept FROM places") == [("kept",)]
+    assert sql(dsn, "SELECT count(*) FROM events WHERE note = 'changed'") == [(2,)]
+
+
+_TYPES = {("One", "n"): "FLOAT", ("One", "w"): "DECIMAL"}
+
+
+def test_what_is_of_no_rule_stops_it(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """A node of a shared label that does not say whose it is, a relationship between others."""
+    dsn = make_database(SHAPES.replace("n - 1, n, n FROM", "nullif(n - 1, 0), n, n FROM"))
+    migrated = migrate(dsn, tmp_path)
+    with application(migrated) as app:
+        app.run("CREATE (:Place {id: 'x'})")
+        app.run("MATCH (o:One {id: 1}), (e:Event) WITH o, e LIMIT 1 CREATE (o)-[:HAS_PLACE]->(e)")
+    with pytest.raises(StuckError) as caught:
+        come_back(dsn, migrated)
+    told = "\n".join(map(str, caught.value.stuck))
+    assert "Place: 1 nodes with this label do not say of which rule they are" in told
+    assert "HAS_PLACE: 1 relationships of this type lead between nodes of no rule of it" in told
 
 
 def test_the_steps_are_told_one_by_one(make_database: MakeDatabase, tmp_path: Path) -> None:

@@ -479,6 +479,8 @@ def _has_spellings(column: Column, graph_type: str) -> bool:
     resolved = column.type.resolved()
     if graph_type == "FLOAT":
         return resolved.name == "float4"
+    if "(" in resolved.declared and resolved.name != "bpchar":
+        return False  # a cast to it may cut or round, which is another value
     plain = resolved.kind == "enum" or resolved.name in _ONE_SPELLING
     return graph_type == "STRING" and not plain
 

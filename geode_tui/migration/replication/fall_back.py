@@ -30,6 +30,7 @@ from geode_tui.errors import (
     UsageError,
 )
 from geode_tui.mapping.inverse import Inverse, TableInverse, invert
+from geode_tui.mapping.model import OF
 from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.migration import versions
 from geode_tui.migration.left_out import LeftOutOfGraph
@@ -73,6 +74,7 @@ from geode_tui.target.model import (
     Marked,
     NodeShape,
     RelationshipKey,
+    RelationshipShape,
     Statement,
     Target,
 )
@@ -472,12 +474,33 @@ class _FallBack:
                 stuck += await asyncio.to_thread(self._differing, settled, left)
             elif unlike:
                 old += up_to_date(entity, unlike)
+        if not self.left_out.before:
+            stuck += await asyncio.to_thread(self._unnamed)
         if stuck:
             raise StuckError(stuck)
         for check in await check_strangers(self.target, self.entities, _OURS):
             if check.why:
                 self.notes.append(f"{check.kind}: {check.graph}; these stay in the graph only")
         return compared, old
+
+    def _unnamed(self) -> list[Stuck]:
+        """Things of a label or a type that a rule makes, and that are no rule's."""
+        nodes = [e.shape for e in self.entities if isinstance(e.shape, NodeShape)]
+        links = [e.shape for e in self.entities if isinstance(e.shape, RelationshipShape)]
+        found = []
+        for label in sorted(self.mapping.shared_labels):
+            of_rules = sum(_labelled(self.target, shape, label) for shape in nodes)
+            if (more := self.target.count_label(label) - of_rules) > 0:
+                why = f"{more:,} nodes with this label do not say of which rule they are"
+                found.append(Stuck(label, "", why, f"set {OF} to the rule's name"))
+        for name in sorted({shape.type for shape in links}):
+            ends = ((s, (s.start.label, s.start.of, s.end.label, s.end.of)) for s in links)
+            some = {between: shape for shape, between in ends if shape.type == name}
+            of_rules = sum(self.target.count_relationships(shape) for shape in some.values())
+            if (more := self.target.count_type(name) - of_rules) > 0:
+                why = f"{more:,} relationships of this type lead between nodes of no rule of it"
+                found.append(Stuck(name, "", why, "remove them, or give them another type"))
+        return found
 
     async def _unlike(self, reader: RowReader, entity: Entity, besides: frozenset[str]) -> Unlike:
         """What of an entity differs, but for what never reached the graph."""
@@ -569,6 +592,13 @@ class _FallBack:
 
 
 # -- words ---------------------------------------------------------------------------------------
+
+
+def _labelled(target: Target, shape: NodeShape, label: str) -> int:
+    """How many nodes of a shape have a label."""
+    if label in (shape.label, *shape.labels):
+        return target.count_nodes(shape)
+    return target.count_labelled(shape, label) if label in shape.by_value else 0
 
 
 def _in_words(tables: Sequence[TableChanges]) -> str:

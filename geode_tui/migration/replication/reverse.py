@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from geode_tui.catalog import TableName
-from geode_tui.mapping.inverse import Inverse, Reference, TableInverse
+from geode_tui.mapping.inverse import Given, Inverse, Reference, TableInverse
 from geode_tui.mapping.model import FINGERPRINT, OWN
 from geode_tui.target.model import (
     Key,
@@ -28,7 +28,7 @@ from geode_tui.target.model import (
     Whole,
 )
 from geode_tui.validation.compare import lack_an_end
-from geode_tui.validation.digest import canonical, is_of
+from geode_tui.validation.digest import canonical, in_utc, is_of
 from geode_tui.validation.digests import known_by_place
 from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.left_out import LeftOut
@@ -283,27 +283,27 @@ class Reverse:
 
     def _add_nodes(self, entity: Entity, table: TableInverse, unlike: Unlike) -> None:
         names = tuple(given.property for given in table.key)
-        rows = {self._key(entity, table, entity.properties(row)): row for row in unlike.rows}
-        met: set[Texts] = set()
+        rows = {identity(entity, entity.key(row)): row for row in unlike.rows}
+        met: set[Any] = set()
         for whole in unlike.things:
             shown = _shown(entity, whole.key)
             values = {name: whole.properties.get(name) for name in entity.shape.properties}
             if self._is_stuck(entity, whole, shown) or not _has_key(values, names):
                 continue
-            key = self._key(entity, table, values)
-            if key in met:
+            known = identity(entity, whole.key)
+            if known in met:
                 self._stick(entity, shown, "the graph has more than one node of this key")
-            met.add(key)
-            if (row := rows.get(key)) is not None:
-                self._update(entity, table, key, entity.properties(row), values)
+            met.add(known)
+            key = self._key(table, values)
+            if (row := rows.get(known)) is not None:
+                self._update(table, key, entity.properties(row), values)
             else:
                 self._insert(entity, table, key, values, shown)
-        for key in rows.keys() - met:
-            self._change(table, key, "delete")
+        for known in rows.keys() - met:
+            self._change(table, self._key(table, entity.properties(rows[known])), "delete")
 
     def _update(
         self,
-        entity: Entity,
         table: TableInverse,
         key: Texts,
         before: Mapping[str, Any],
@@ -316,9 +316,9 @@ class Reverse:
                 continue
             if given.column in table.redundant:
                 place = self._repeated.setdefault((table.table.name, key), {})
-                place[given.column] = text_of(new)
+                place[given.column] = text_for(given, new)
             else:
-                change.values[given.column] = text_of(new)
+                change.values[given.column] = text_for(given, new)
 
     def _insert(
         self,
@@ -334,7 +334,7 @@ class Reverse:
         change = self._change(table, key, "insert")
         change.values |= dict(zip(table.key_columns, key, strict=True))
         for given in table.columns:
-            value = text_of(values.get(given.property))
+            value = text_for(given, values.get(given.property))
             if given.column not in table.redundant:
                 change.values[given.column] = value
             elif value is not None:
@@ -410,9 +410,9 @@ class Reverse:
             self._stick(entity, shown, "the node it leads to cannot be read")
             return
         change = change or self._change(table, key, "update")
-        told_values = {g.column: text_of(other.get(g.property)) for g in reference.columns}
+        told_values = {g.column: text_for(g, other.get(g.property)) for g in reference.columns}
         for given in reference.properties:
-            told_values[given.column] = text_of(whole.properties.get(given.property))
+            told_values[given.column] = text_for(given, whole.properties.get(given.property))
         own = dict(zip(table.key_columns, key, strict=True))
         for column, value in told_values.items():
             if column in own:
@@ -484,7 +484,8 @@ class Reverse:
                 self._stick(entity, shown, table.no_insert, "give the column a default")
             else:
                 change = self._change(table, key, "insert")
-                change.values |= {column: text_of(value) for column, value in values.items()}
+                for given in (*table.start, *table.end, *table.columns):
+                    change.values[given.column] = text_for(given, values[given.column])
         for key in rows.keys() - met:
             self._change(table, key, "delete")
 
@@ -499,11 +500,11 @@ class Reverse:
         for given in (*table.start, *table.end, *table.columns):
             old, new = (canonical(some[given.column], given.type) for some in (before, after))
             if old != new and given.column not in table.key_columns:
-                change.values[given.column] = text_of(after[given.column])
+                change.values[given.column] = text_for(given, after[given.column])
 
     # -- all ------------------------------------------------------------------------------------
 
-    def _key(self, entity: Entity, table: TableInverse, values: Mapping[str, Any]) -> Texts:
+    def _key(self, table: TableInverse, values: Mapping[str, Any]) -> Texts:
         return tuple(key_text(values.get(given.property)) for given in table.key)
 
     def _change(self, table: TableInverse, key: Texts, kind: Kind) -> RowChange:
@@ -590,7 +591,14 @@ def key_text(value: Any) -> str:
     """A value of a key as the one text of all equal values."""
     if isinstance(value, Decimal):
         return canonical(value, "DECIMAL") or ""
-    return text_of(value) or ""
+    return text_of(in_utc(value) if isinstance(value, datetime) else value) or ""
+
+
+def text_for(given: Given, value: Any) -> str | None:
+    """A graph value as the text that the column it comes back into reads."""
+    if isinstance(value, Decimal) and given.cast != "numeric":
+        return canonical(value, "DECIMAL")  # an integer's text has no decimals
+    return text_of(value)
 
 
 def text_of(value: Any) -> str | None:
@@ -621,9 +629,15 @@ def _instant(value: datetime) -> str:
     return value.isoformat(" ")
 
 
+def _float(value: float) -> str:
+    """Without decimals where there are none: the column may be one of integers."""
+    whole = value.is_integer() and abs(value) < 2**53
+    return f"{value:.0f}" if whole else repr(value)
+
+
 _TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
     (bool, lambda value: "true" if value else "false"),
-    (float, repr),
+    (float, _float),
     (Decimal, lambda value: format(value, "f")),
     (bytes, lambda value: "\\x" + value.hex()),
     (datetime, _instant),

@@ -59,6 +59,10 @@ def counted(changes: Sequence[RowChange]) -> tuple[TableChanges, ...]:
     )
 
 
+class _Waiting(Exception):
+    """Rows wait for one another."""
+
+
 @dataclass
 class RowWriter:
     """Writes changes of rows in the transaction that is open on a connection.
@@ -140,6 +144,9 @@ class RowWriter:
             async with self.connection.transaction():
                 done = await self.connection.execute(sql, *map(list, zip(*rows, strict=True)))
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+            unique = isinstance(error, asyncpg.UniqueViolationError)
+            if unique and kind == "update" and await self._in_turn(sql, columns, changes):
+                return
             if len(changes) == 1:
                 self._refuse(changes[0], _reason(error))
                 return
@@ -152,6 +159,45 @@ class RowWriter:
         count = int(done.rpartition(" ")[2])
         if kind == "update" and count != len(changes):
             await self._find_missing(changes)
+
+    async def _in_turn(self, sql: str, columns: Texts, changes: Sequence[RowChange]) -> bool:
+        """Change rows one after the other, as each makes way for the next; whether all went.
+
+        Of those that wait for one another, what may be NULL makes way first.
+        """
+        table = changes[0].table
+        free = [n for n in columns if (column := table.table.column(n)) and column.nullable]
+        try:
+            async with self.connection.transaction():
+                waiting = await self._turns(sql, columns, changes)
+                if waiting and free:
+                    nothing = [replace(one, values=dict.fromkeys(free)) for one in waiting]
+                    await self._turns(table.update_sql(free), tuple(free), nothing)
+                    waiting = await self._turns(sql, columns, waiting)
+                if waiting:
+                    raise _Waiting
+        except _Waiting:
+            return False
+        return True
+
+    async def _turns(
+        self, sql: str, columns: Texts, changes: Sequence[RowChange]
+    ) -> Sequence[RowChange]:
+        """Rounds through rows until none goes any more; those that did not."""
+        waiting = list(changes)
+        while waiting:
+            left = []
+            for one in waiting:
+                try:
+                    async with self.connection.transaction():
+                        lists = [[text] for text in _texts(one, "update", columns)]
+                        await self.connection.execute(sql, *lists)
+                except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError):
+                    left.append(one)
+            if len(left) == len(waiting):
+                break
+            waiting = left
+        return waiting
 
     async def _find_missing(self, changes: Sequence[RowChange]) -> None:
         for one in changes:
