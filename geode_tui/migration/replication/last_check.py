@@ -88,7 +88,7 @@ class LastCheck:
                 whole.append(entity)
             else:
                 newer[entity.id] = rows
-        some = [e for e in own if e.id in newer and (newer[e.id] or e in changed)]
+        some = [entity for entity in own if entity.id in newer]
         ledger = await self._counted(reader, fence, some, newer, out)
         if not whole:
             return ledger
