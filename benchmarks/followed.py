@@ -41,7 +41,7 @@ WRITERS = 8
 WAYS = ("slot", "outbox")
 _TEMPLATE = "followed"
 _SETTINGS = {"fsync": "on", "full_page_writes": "on", "max_connections": "80"}
-_GIVE_UP_SECONDS = 90.0
+_GIVE_UP_SECONDS = 240.0
 _FROZEN = "25006"
 
 SQL = (
@@ -119,7 +119,7 @@ class Writers:
         )
 
     async def _one(self, rng: random.Random) -> None:
-        settings = {"lock_timeout": "20s", "application_name": "writer"}
+        settings = {"lock_timeout": "90s", "application_name": "writer"}
         connection = await asyncpg.connect(self.dsn, server_settings=settings)
         try:
             while not self._stop.is_set():
@@ -281,8 +281,8 @@ class Trial:
     def _cut_over(self, source: Sequence[str]) -> None:
         """Flip while the writers go on; what the freeze refuses is refused for good."""
         method = self._rng.choice(("lock", "trigger"))
-        verb = ["cutover", "1", *source, "--yes", "--method", method, "--budget", "30"]
-        verb += ["--watch", "0", "--lag", "10", "--calm", "1", "--waive", "rehearsal=a trial"]
+        verb = ["cutover", "1", *source, "--yes", "--method", method, "--budget", "60"]
+        verb += ["--watch", "0", "--lag", "120", "--calm", "1", "--waive", "rehearsal=a trial"]
         verb += ["--waive", "dead_letters=readings that are on no day"]
         self._through(("sync", *source, "--once"), ("sync", *source, "--once"))
         process = self._start(verb)

@@ -94,3 +94,6 @@ def _show(ledger: RollbackLedger) -> None:
     show(f"the ledger balances: {total} entries" if not wrong else f"{wrong} of {total} differ")
     if ledger.checkpoint:
         show(f"go on with: geode-tui resume {ledger.run}")
+    capture = Journal().captures.of(ledger.run)
+    if capture is not None and capture.state != "torn down":
+        show(f"the source is captured still; end that with: geode-tui capture drop {ledger.run}")

@@ -325,6 +325,13 @@ def _named(journal: Journal, record: RunRecord, name: str) -> Checkpoint:
     if name == BEGINNING:
         return Checkpoint(0, BEGINNING, 0, "assess", "", True, record.started, {})
     checkpoint = journal.checkpoints.named(record.number, name)
+    capture = journal.captures.of(record.number)
+    if capture is not None and capture.moved:
+        raise UsageError(
+            f"run {record.number} cannot go back to checkpoint {name}",
+            "changes of the source were applied since: what they replaced is not kept",
+            f"take all of it back: geode-tui rollback {record.number}; then migrate anew",
+        )
     if checkpoint.void:
         raise UsageError(
             f"run {record.number} cannot go back to checkpoint {name}",
