@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,8 @@ from geode_tui.demo import EmbeddedPostgres, build_shop
 from geode_tui.errors import EXIT_DIFFERS, EXIT_OK
 from geode_tui.migration import steer
 from geode_tui.migration.journal import Journal
+from geode_tui.migration.replication.leftover import lock_name
+from geode_tui.migration.replication.state import Gate
 from geode_tui.migration.rollback import roll_back
 from geode_tui.migration.runner import Runner
 from geode_tui.migration.workspace import Workspace
@@ -30,12 +33,29 @@ from geode_tui.widgets.property_grid import PropertyGrid
 from geode_tui.widgets.sql_editor import SqlEditor
 from geode_tui.widgets.suggestion_list import SuggestionList
 from tests.page_check import chromium, take_picture
+from tests.replicated import (
+    blocked,
+    captured_run,
+    gates,
+    mark_ten_minutes,
+    steps,
+    told_cutover,
+    told_sync,
+)
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 SIZE, NARROW = (120, 36), (80, 24)
 ROWS = 60_000
 LEGACY_ROWS = 20_000
 REFUSED = "(amount / (payment_id - 7))::numeric(12,2)"
+NOW_IN_STEP: dict[str, object] = {
+    "lag_seconds": 0.4,
+    "backlog": 0,
+    "captured_rate": 623.0,
+    "applied_rate": 623.0,
+    "retained_bytes": 12 * 1024**2,
+}
+HOLDS = "pid 4411 postgres nightly report, open for 840 s"
 PAGE_SIZE = "1280,1560"
 MEDDLING = (
     "MATCH (n:Order) WHERE n.orderId = 4177 DETACH DELETE n",
@@ -72,6 +92,7 @@ def main() -> int:
             both = _damaged_graph("postgresql://postgres@/shop", folder)
             _picture_of_report(both, folder)
             asyncio.run(_pictures_of_checks("postgresql://postgres@/shop"))
+            asyncio.run(_pictures_of_a_stream("postgresql://postgres@/shop"))
     print(f"wrote {', '.join(sorted(path.name for path in FOLDER.glob('*.*')))}")
     return 0
 
@@ -199,6 +220,34 @@ async def _pictures_of_checks(dsn: str) -> None:
                 await _picture(pilot, names[0])
                 await pilot.press("enter")
             await _picture(pilot, names[1])
+
+
+async def _pictures_of_a_stream(dsn: str) -> None:
+    """Synchronization after a burst, the gates of a cutover, and the moment that writes stand.
+
+    Told into the journal as the engines do: ten minutes, and the same each time.
+    """
+    with closing(Journal()) as journal:
+        number = captured_run(journal, source="shop@local", label="demo")
+        mark_ten_minutes(journal, number)
+        gate = Gate("transactions", "no long transaction", "red", HOLDS, time.time())
+        for size, suffix in ((SIZE, ""), (NARROW, "-80")):
+            workspace = Workspace(target_place="shop.grafeo", label="demo")
+            await workspace.connect(dsn)
+            app = GeodeApp(workspace, mode="sync")
+            async with app.run_test(size=size) as pilot:
+                app.animation_level = "none"
+                with journal.locks.hold(f"run-{number}", "", ""):
+                    told_sync(journal, number, **NOW_IN_STEP)
+                    await _picture(pilot, f"sync{suffix}")
+                    told_cutover(journal, number, gates=gates(gate))
+                    await pilot.press("8", *["down"] * 6)
+                    await _picture(pilot, f"cutover-gates{suffix}")
+                    with journal.locks.hold(lock_name(number), "", ""):
+                        since = time.time() - 0.2
+                        standing = {"frozen_at": since, "blocked": blocked()[:1]}
+                        told_cutover(journal, number, state="frozen", steps=steps(1), **standing)
+                        await _picture(pilot, f"cutover{suffix}")
 
 
 async def _spoil(dsn: str) -> None:
