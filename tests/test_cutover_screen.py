@@ -511,6 +511,12 @@ async def test_a_cutover_is_driven_from_the_screens_from_the_first_row_to_the_wa
         await sit.sees("✓ in step")
         await write(dsn, "INSERT INTO goods VALUES (51, 'late [/x]')")
         await sit.sees("Good node 1 0")
+        await sit.press("space")
+        await sit.sees("! paused", "changes are stored and not applied")
+        await write(dsn, "INSERT INTO goods VALUES (52, 'later')")
+        await sit.sees("backlog 1 change")
+        await sit.press("space")
+        await sit.sees("✓ in step", "Good node 2 0")
         await sit.press("8", "r")
         await sit.sees("of 9 gates are passed", "✗ rehearsal passed none within 7 days")
         with closing(Journal()) as journal:
@@ -536,7 +542,7 @@ async def test_a_cutover_is_driven_from_the_screens_from_the_first_row_to_the_wa
         assert await write(dsn, "DELETE FROM goods WHERE id = 51") == "DELETE 1"
         await sit.until(lambda: not sit.workspace.cutting, "its end")
         await sit.press("7")
-        await sit.sees("✓ in step", "Good node 2 1")
+        await sit.sees("✓ in step", "Good node 3 1")
         own = sit.workspace.synchronizer
         assert own is not None
         own.stop()

@@ -59,8 +59,8 @@ graph, until the cutover (screen 8).
 
 - **r** begins a run that captures changes where there is none yet; else it begins to synchronize
   and goes on until it is stopped. **o** does it once, up to now.
-- **space** pauses and goes on, **s** stops. Meanwhile the source keeps its changes: look at
-  *source keeps*.
+- **space** pauses and goes on: changes are stored on our side meanwhile. **s** stops: then the
+  source keeps its changes, look at *source keeps*.
 - **d** lists the dead letters, **h** looks at another run, **tab** goes around the panes.
 - **/** keeps the entities with all the words that you type.
 - **y** copies what has the focus, **c** the command that does the same.

@@ -144,7 +144,7 @@ class SyncKeys(ReplicationScreen):
         sight = self.sight
         if sight is not None:
             paused = await asyncio.to_thread(steer.toggle_pause, sight.run)
-            self.say("pausing: the source keeps its changes" if paused else "going on")
+            self.say("pausing: changes are stored, not applied" if paused else "going on")
 
     @work(exclusive=True, group="question", exit_on_error=False)
     async def action_stop(self) -> None:

@@ -26,6 +26,7 @@ MARK_SECONDS = 1.0
 CYCLE_SECONDS = 0.2
 """The shortest time from the begin of a cycle to that of the next."""
 IN_STEP_SECONDS = 3.0
+PAUSE_SECONDS = 0.5
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 OpenReplica = Callable[[], AbstractAsyncContextManager[Replica]]
@@ -114,6 +115,7 @@ class Follower:
         began = time.monotonic()
         if self.stop.is_set():
             raise StopRequested
+        await self._while_paused()
         cycle = await replica.cycle()
         self.compare_all = replica.compare_all
         behind = time.time() - cycle.at
@@ -125,6 +127,13 @@ class Follower:
         if pause > 0 and await wait_for_stop(self.stop, pause):
             raise StopRequested
         return False
+
+    async def _while_paused(self) -> None:
+        """While somebody wants a pause the graph stands; changes are stored as they come."""
+        while (knobs := self.journal.control.knobs(self.run)).paused:
+            self._set("paused", f"paused by {knobs.who}; changes are stored and not applied")
+            if await wait_for_stop(self.stop, PAUSE_SECONDS):
+                raise StopRequested
 
     def _set(self, state: SyncState, reason: str) -> None:
         self._state = (state, reason)
