@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from geode_tui.commands.arguments import log_in_again, source_of, target_of
 from geode_tui.commands.migrate import follow
@@ -53,7 +54,7 @@ def captured_run(journal: Journal, arguments: argparse.Namespace) -> RunRecord:
     else:
         record = _newest(journal, arguments)
     if arguments.mapping:
-        named = mapping_hash(load(arguments.mapping).mapping)
+        named = mapping_hash(load(Path(arguments.mapping)).mapping)
         if named != record.mapping_hash:
             raise UsageError(
                 f"run {record.number} was begun with another mapping than {arguments.mapping}",
