@@ -68,6 +68,8 @@ WATCH_SECONDS = 900.0
 LOCK_SECONDS = 5.0
 """Up to this budget writers are let wait (lock); for longer they are told at once (trigger)."""
 DRAIN_SECONDS = 600.0
+CATCH_UP_SECONDS = 60.0
+"""So long the gates wait for a lag that is too long, before they tell that it is."""
 BEFORE_SECONDS = 600.0
 """A hook before the freeze may take so long; nobody waits for it."""
 TELL_SECONDS = 0.2
@@ -389,7 +391,7 @@ class CutoverEngine:
 
     async def _pass_gates(self, replica: Replica, asking: Connection) -> None:
         """Look at the gates; where only the lag is not known for long enough, until it is."""
-        until = time.monotonic() + self._request.calm_seconds + 10
+        until = time.monotonic() + self._request.calm_seconds + CATCH_UP_SECONDS
         measured = False
         while True:
             self._gates = await self._bounded(
