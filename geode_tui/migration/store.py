@@ -230,8 +230,9 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file, once nobody is at it: a thread may outlive the task that waited for it."""
+        with self._lock:
+            self._db.close()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

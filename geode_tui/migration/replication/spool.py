@@ -187,8 +187,9 @@ class Spool:
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file, once nobody is at it: a thread may outlive the task that waited for it."""
+        with self._lock:
+            self._db.close()
 
     def _id(self, db: sqlite3.Connection, table: TableName) -> int:
         known = self._ids.get(table)
