@@ -32,11 +32,13 @@ from geode_tui.validation.digest import canonical, in_utc, is_of
 from geode_tui.validation.digests import known_by_place
 from geode_tui.validation.entity import Entity, Record, told
 from geode_tui.validation.left_out import LeftOut
-from geode_tui.validation.parts import differing, in_groups, parts_for
+from geode_tui.validation.parts import differing, in_groups
 from geode_tui.validation.sides import SCANNED_AT_ONCE, Recomputed, RowReader, SourceSide, identity
 
 READ_AT_ONCE = 50_000
 _READ_NODES = 2_000
+_ROWS_IN_PART = 4
+_UNKNOWN_ROWS = 2**14
 Texts = tuple[str, ...]
 Kind = Literal["insert", "update", "delete"]
 
@@ -133,7 +135,7 @@ async def compare(
     """
     source = SourceSide(reader, entity, labelled=True)
     graph = AsItIs(target, entity, besides)
-    parts = parts_for(entity.estimate or 0)
+    parts = _parts_for(entity.estimate)
     here, there = await asyncio.gather(source.parts(parts), graph.parts(parts))
     found = Unlike()
     for group in in_groups(differing(here, there), here, there, READ_AT_ONCE):
@@ -141,6 +143,15 @@ async def compare(
         things = await asyncio.to_thread(graph.in_parts, parts, set(group))
         note_unlike(entity, rows, things, found)
     return found
+
+
+def _parts_for(rows: int | None) -> int:
+    """In how many parts: so many that few rows are in those of which one was changed."""
+    wanted = _UNKNOWN_ROWS if rows is None else rows // _ROWS_IN_PART
+    parts = 2**10
+    while parts < min(wanted, 2**16):
+        parts *= 2
+    return parts
 
 
 def note_unlike(
