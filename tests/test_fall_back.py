@@ -824,6 +824,35 @@ def test_rows_that_never_reached_the_graph_stay(
     assert sql(dsn, "SELECT id, a FROM b ORDER BY 1") == [(1, 1), (2, 2), (3, None)]
 
 
+def test_what_was_accepted_before_the_flip_stays_on_both_sides(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """A row that is missing from the graph for a reason is not removed from the source."""
+    dsn = make_database(SMALL)
+    migrated = migrate(dsn, tmp_path)
+    with application(migrated) as app:
+        app.run("MATCH (p:Person {id: 9}) DETACH DELETE p")
+        app.run("MATCH (p:Person {id: 8}) SET p.age = 88")
+        app.run("CREATE (:Person {id: 77, name: 'more'})")
+    request = ValidateRequest(dsn, str(migrated.graph_file), migrated.mapping, deep=True)
+    runner = Runner(request, journal=migrated.journal_file)
+    runner.start()
+    runner.join()
+    assert runner.ledger is not None
+    signs = frozenset(one.sign for one in runner.ledger.differences)
+    assert len(signs) == 3
+    with application(migrated) as app:
+        app.run("MATCH (p:Person {id: 7}) SET p.age = 70")
+    report = come_back(dsn, migrated, FallBackRequest(accepted=signs))
+    assert report.rows == 1
+    rows = sql(dsn, "SELECT id, age FROM people WHERE id > 6 ORDER BY id")
+    assert rows == [(7, 70), (8, 8), (9, 9)]
+    with application(migrated) as app:
+        app.run("MATCH (p:Person {id: 8}) SET p.age = 89")  # not as it was accepted
+    come_back(dsn, migrated, FallBackRequest(accepted=signs))
+    assert sql(dsn, "SELECT age FROM people WHERE id = 8") == [(89,)]
+
+
 def test_a_guard_lets_the_way_back_through_and_nobody_else(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:

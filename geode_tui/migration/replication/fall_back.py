@@ -83,7 +83,7 @@ from geode_tui.validation.compare import Candidate
 from geode_tui.validation.entity import Entity
 from geode_tui.validation.ledger import Difference
 from geode_tui.validation.left_out import LeftOut
-from geode_tui.validation.mismatches import named
+from geode_tui.validation.mismatches import NAMED_AT_MOST, named
 from geode_tui.validation.sides import RowReader, identity
 
 Way = Literal["auto", "outbox", "comparison"]
@@ -122,6 +122,8 @@ class FallBackRequest:
     the schemas `keep_triggers_of` fire as ever (change capture). With `preview` everything is done
     but the commit, and no hook is run.
 
+    Differences whose signs are `accepted` stay as they are, on both sides.
+
     What applications wrote becomes that of the run of uid `run`, with that `step`, so that its
     synchronization can go on; where `run` is empty it stays nobody's.
 
@@ -135,6 +137,7 @@ class FallBackRequest:
     keep_triggers_of: frozenset[str] = frozenset()
     preview: bool = False
     remove_many: bool = False
+    accepted: frozenset[str] = frozenset()
     run: str = ""
     step: int = 0
     hold_graph: Hook | None = None
@@ -221,6 +224,7 @@ class _FallBack:
     entities: tuple[Entity, ...] = field(init=False)
     settled: tuple[Entity, ...] = field(init=False)
     notes: list[str] = field(default_factory=list)
+    kept: dict[str, set[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inverse = invert(self.mapping, self.catalog)
@@ -319,6 +323,7 @@ class _FallBack:
             if not unlike:
                 continue
             out = self._out(entity)
+            unlike = await self._but_for_accepted(entity, unlike)
             unlike = await without_left_out(self.target, entity, unlike, out, gone)
             self._check_known(entity, unlike, out)
             gone |= gone_nodes(entity, unlike)
@@ -506,7 +511,34 @@ class _FallBack:
         """What of an entity differs, but for what never reached the graph."""
         unlike = await compare(reader, self.target, entity, besides)
         out = self._out(entity)
+        unlike = await self._but_for_accepted(entity, unlike)
         return await without_left_out(self.target, entity, unlike, out, set())
+
+    async def _but_for_accepted(self, entity: Entity, unlike: Unlike) -> Unlike:
+        """Without what somebody accepted as it is, before the flip, and is so still."""
+        if not self.request.accepted or not unlike:
+            return unlike
+        known = self.kept.setdefault(entity.id, set())
+        if entity in self.entities:  # the digests of settled ones are of fewer values
+            known |= await asyncio.to_thread(self._accepted, entity, unlike)
+        rows = [r for r in unlike.rows if identity(entity, entity.key(r)) not in known]
+        things = [t for t in unlike.things if identity(entity, t.key) not in known]
+        return Unlike(rows, things)
+
+    def _accepted(self, entity: Entity, unlike: Unlike) -> set[Any]:
+        candidates = _candidates(entity, unlike)
+        keys = list(candidates)
+        found: set[Any] = set()
+        for begin in range(0, len(keys), NAMED_AT_MOST):
+            some = {key: candidates[key] for key in keys[begin : begin + NAMED_AT_MOST]}
+            places = {id(candidate): key for key, candidate in some.items()}
+            told_ones = named(self.target, entity, list(some.values()), True)
+            found |= {
+                places[id(candidate)]
+                for candidate, one in told_ones
+                if one.sign in self.request.accepted
+            }
+        return found
 
     async def _but_for_spelling(
         self, reader: RowReader, entity: Entity, unlike: Unlike, besides: frozenset[str]
@@ -527,12 +559,7 @@ class _FallBack:
             self.notes.append(f"{len(old):,} {what} as PostgreSQL spells it")
 
     def _differing(self, entity: Entity, unlike: Unlike) -> list[Stuck]:
-        candidates: dict[Any, Candidate] = defaultdict(Candidate)
-        for row in unlike.rows:
-            candidates[identity(entity, entity.key(row))].rows.append(row)
-        for whole in unlike.things:
-            thing = Marked(whole.key, None, None)
-            candidates[identity(entity, whole.key)].things.append(thing)
+        candidates = _candidates(entity, unlike)
         found = named(self.target, entity, list(candidates.values()), True)
         besides = self._repeated(entity)
         return [self._stuck(one, besides) for _, one in found]
@@ -592,6 +619,16 @@ class _FallBack:
 
 
 # -- words ---------------------------------------------------------------------------------------
+
+
+def _candidates(entity: Entity, unlike: Unlike) -> dict[Any, Candidate]:
+    """What differs by key, as comparisons name it."""
+    found: dict[Any, Candidate] = defaultdict(Candidate)
+    for row in unlike.rows:
+        found[identity(entity, entity.key(row))].rows.append(row)
+    for whole in unlike.things:
+        found[identity(entity, whole.key)].things.append(Marked(whole.key, None, None))
+    return found
 
 
 def _labelled(target: Target, shape: NodeShape, label: str) -> int:

@@ -108,6 +108,7 @@ class _WayBack:
         asked = replace(
             request,
             guard=leftover.freeze_name(record),
+            accepted=frozenset(a.sign for a in journal.acceptances.of(record.graph_identity)),
             run=record.uid,
             step=record.steps,
             keep_triggers_of=request.keep_triggers_of | logs,
