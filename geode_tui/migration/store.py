@@ -230,7 +230,7 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the file, once nobody is at it: a thread may outlive the task that waited for it."""
+        """Close the file when no thread is at it: one may outlive the task that waited for it."""
         with self._lock:
             self._db.close()
 

@@ -187,7 +187,7 @@ class Spool:
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def close(self) -> None:
-        """Close the file, once nobody is at it: a thread may outlive the task that waited for it."""
+        """Close the file when no thread is at it: one may outlive the task that waited for it."""
         with self._lock:
             self._db.close()
 
