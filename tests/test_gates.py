@@ -26,6 +26,7 @@ from geode_tui.validation.ledger import Ledger
 from tests.command_line import execute
 from tests.conftest import MakeDatabase, run_now
 from tests.moved import SQL, Moved, move
+from tests.source_state import state_of
 
 GATES = "geode_tui.migration.replication.gates"
 
@@ -276,18 +277,52 @@ def test_a_slot_that_is_gone(make_database: MakeDatabase, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "back"),
     [
-        ("RENAME name TO title", "RENAME title TO name"),  # the mapping does not fit any more
-        ("ALTER score TYPE float8", "ALTER score TYPE numeric"),  # it does, to other values
+        ("RENAME name TO title", "RENAME title TO name"),
+        ("ALTER score TYPE float8", "ALTER score TYPE numeric"),
     ],
 )
-def test_a_source_that_has_drifted(shared: Moved, change: str, back: str) -> None:
+def test_a_source_that_the_mapping_does_not_fit_any_more(
+    shared: Moved, change: str, back: str
+) -> None:
     shared.execute(f"ALTER TABLE customer {change}")
     try:
         gate = refused(shared, "drift")
-        assert not gate.waivable
+        assert (gate.colour, gate.waivable) == ("red", False)
     finally:
         shared.execute(f"ALTER TABLE customer {back}")
     sync(shared)
+    green(shared, "drift")
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "told"),
+    [
+        ("ADD born date", "DROP born", "born: it was absent, now it is date"),
+        ("ALTER id TYPE bigint", "ALTER id TYPE int", "id: it was integer, now it is bigint"),
+    ],
+)
+def test_a_drift_that_the_mapping_fits_is_waived_or_taken_back(
+    shared: Moved, change: str, back: str, told: str
+) -> None:
+    shared.execute(f"ALTER TABLE customer {change}")
+    gate = refused(shared, "drift", "lag")
+    assert gate.colour == "amber"
+    assert f"public.customer.{told}" in gate.evidence
+    assert gates_of(shared, waivers={"drift": "it stays in the source"})["drift"].passed
+    shared.journal.cutovers.withdraw(1, "drift")
+    shared.execute(f"ALTER TABLE customer {back}")
+    sync(shared)
+    green(shared, "drift")
+
+
+def test_another_database_than_that_of_the_run(shared: Moved, make_database: MakeDatabase) -> None:
+    """Named by mistake, with the very same tables: it is not touched."""
+    other = make_database(SQL)
+    before = run_now(state_of(other))
+    gate = refused(shared, "drift", "lag", source=other)
+    assert "database: it was gates_" in gate.evidence
+    assert not gate.waivable
+    assert run_now(state_of(other)) == before
     green(shared, "drift")
 
 

@@ -79,6 +79,8 @@ _MARGIN_SECONDS = 0.1
 _LOOK_SECONDS = 0.1
 _QUICK_SECONDS = 1.0
 _BEAT_SECONDS = 1.0
+_NOT_TO_BE_LED = frozenset(("capture", "drift"))
+"""Where these gates are shut the graph is not led on, not even to measure the lag."""
 _LATE_SECONDS = 10.0
 
 Watch = Callable[[CutoverSnapshot], None]
@@ -229,6 +231,12 @@ class CutoverEngine:
         self._request = request
         self._record = record = self._journal.run(request.run)
         _require_captured(self._journal, record)
+        if self._journal.locks.held(f"run-{record.number}"):
+            raise UsageError(
+                f"run {record.number} is being driven by another process",
+                "the graph is open there",
+                "stop the synchronization; or begin with --rehearse, which takes over from it",
+            )
         with self._held():
             if await self._settled() is not None:
                 raise UsageError(f"run {record.number} is flipped: its watch window is open")
@@ -245,9 +253,8 @@ class CutoverEngine:
         return self._gates
 
     async def _measured(self, replica: Replica, asking: Connection) -> None:
-        """Measure the lag once, where the capture is well, and look again."""
-        capture = next(gate for gate in self._gates if gate.name == "capture")
-        if capture.passed:
+        """Measure the lag once, where the graph may be led on, and look again."""
+        if _NOT_TO_BE_LED.isdisjoint(gate.name for gate in shut(self._gates)):
             await self._beat(replica)
             self._gates = await look(self._journal, replica, asking, self._request.limits)
 
@@ -275,6 +282,7 @@ class CutoverEngine:
                 replica = await stack.enter_async_context(opening)
             except UsageError as error:
                 self._gates = (unopened(self._journal, record.number, error),)
+                self._show()
                 raise _gates_shut(self._gates, record.number) from error
             yield replica
 
@@ -403,7 +411,8 @@ class CutoverEngine:
                 return
             names = {one.name for one in closed}
             waits = names == {"lag"} and time.monotonic() < until
-            if not waits and (measured or names.isdisjoint({"lag"}) or "capture" in names):
+            unfit = "lag" not in names or not names.isdisjoint(_NOT_TO_BE_LED)
+            if not waits and (measured or unfit):
                 raise _gates_shut(closed, self._record.number)
             await self._bounded(self._beat(replica))
             measured = True

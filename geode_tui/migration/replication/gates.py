@@ -16,6 +16,7 @@ from typing import Protocol
 from geode_tui.catalog import TableName
 from geode_tui.errors import GeodeTuiError, UsageError
 from geode_tui.migration.journal import Journal, RunRecord
+from geode_tui.migration.origins import changed_fields
 from geode_tui.migration.postgres_origin import PostgresOrigin
 from geode_tui.migration.replication.cutovers import Waiver
 from geode_tui.migration.replication.state import Colour, Gate, SyncSnapshot
@@ -38,7 +39,9 @@ _FULL = 0.8
 """The share of the capture's budget from which on it is told."""
 _FULL_SECONDS = 600.0
 
-WAIVABLE = ("dead_letters", "lag", "transactions", "rehearsal")
+WAIVABLE = ("dead_letters", "lag", "drift", "transactions", "rehearsal")
+_AMBER_ONLY = ("lag", "drift")
+"""A lag that is too long makes the freeze as long; what the mapping does not fit is wrong."""
 TITLES = {
     "backfill": "backfill done",
     "dead_letters": "no dead letters",
@@ -135,7 +138,7 @@ async def look(
         "validated": _validated(journal, replica.record),
         "lag": _lag(journal, health, limits),
         "capture": _capture(journal, health),
-        "drift": _drift(await replica.drift()),
+        "drift": await _drift(replica),
         "transactions": await _transactions(watcher, replica.tables, limits),
         "constraints": await _constraints(replica),
         "rehearsal": _rehearsal(journal, run, limits),
@@ -170,7 +173,7 @@ def new_letters(journal: Journal, run: int) -> Gate | None:
 def _gate(name: str, found: _Found) -> Gate:
     at = time.time() if found.at is None else found.at
     waivable = found.colour != "green" and name in WAIVABLE
-    if name == "lag":  # a lag that is too long now would make the freeze as long
+    if name in _AMBER_ONLY:
         waivable = found.colour == "amber"
     gate = Gate(name, TITLES[name], found.colour, found.evidence, at, waivable)
     return replace(gate, next_step=found.next_step)
@@ -321,11 +324,19 @@ def _share(used: int | None, budget: int | None) -> float:
     return used / budget if used is not None and budget else 0.0
 
 
-def _drift(found: Sequence[str]) -> _Found:
-    if not found:
-        return _Found("green", "tables, triggers and publication are as they were")
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    return _Found("red", "; ".join(found[:3]) + more, "undo it, or begin a new run")
+async def _drift(replica: Replica) -> _Found:
+    """What is not as when the run began, whether the mapping fits it still or not."""
+    found, fields = await replica.drift(), await replica.origin.fields()
+    changed = [f for f in changed_fields(replica.record, fields) if not f.startswith("role:")]
+    if found or any(field.startswith("database") for field in changed):
+        told = [*found, *changed]
+        more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+        return _Found("red", "; ".join(told[:3]) + more, "undo it, or begin a new run")
+    if changed:
+        more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+        evidence = f"the mapping fits it still: {'; '.join(changed[:3])}{more}"
+        return _Found("amber", evidence, "undo it, or waive it")
+    return _Found("green", "tables, triggers and publication are as they were")
 
 
 async def _transactions(
