@@ -225,7 +225,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sync = _verb(verbs, "sync", "lead the graph along with the source's changes", _sync)
     sync.add_argument("run", type=_positive, nargs="?", help="its number (that of the target)")
-    _source(sync)
+    sync.add_argument("--source", metavar="DSN", help="the same source, for its password")
     _target(sync, required=False)
     sync.add_argument("--mapping", metavar="FILE", help="the mapping that the run must have")
     sync.add_argument("--once", action="store_true", help="end when the graph has caught up")

@@ -218,7 +218,7 @@ def test_validate_says_json_in_two_ways(
     target = ("--target", "shop.grafeo", "--mapping", "mapping.yaml", "--format", "json")
     again = line.run("validate", "--source", shop_dsn, *target).json
     for document in (again, expected := documents["validate"].json):
-        del document["taken"], document["run"]
+        del document["taken"], document["run"], document["fence"]  # others write to the server
     assert again == expected
 
 
@@ -250,6 +250,8 @@ def test_no_headless_verb_loads_the_interface(line: CommandLine, shop: Shop, sho
         ["accept", "2"],
         ["capture", "sql", *both[:4]],
         ["cutover", "9"],
+        ["parallel", *both],
+        ["sync", "9"],
         ["repair", "2", "--all", "--preview"],
         ["status"],
         ["runs", "show", "1"],
@@ -679,6 +681,7 @@ def test_each_positional_is_documented() -> None:
     takes = {verb: usage for verb, usage in usages.items() if re.search(r"RUN|GQL|OLD", usage)}
     assert set(takes) == {
         "accept",
+        "capture",
         "checkpoint",
         "cutover",
         "deadletters",
@@ -690,6 +693,7 @@ def test_each_positional_is_documented() -> None:
         "runs",
         "schema",
         "status",
+        "sync",
         "throttle",
     }
 
