@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,34 +27,25 @@ from geode_tui.errors import (
     GeodeTuiError,
     UsageError,
 )
-from geode_tui.mapping.inverse import Inverse, TableInverse, invert
-from geode_tui.mapping.model import OF
+from geode_tui.mapping.inverse import Inverse, invert
 from geode_tui.mapping.model import Mapping as GraphMapping
 from geode_tui.migration import versions
 from geode_tui.migration.left_out import LeftOutOfGraph
-from geode_tui.migration.plan import make_plan
 from geode_tui.migration.replication import marker
-from geode_tui.migration.replication.adopt import adopt, run_all, up_to_date
+from geode_tui.migration.replication.adopt import adopt, run_all
 from geode_tui.migration.replication.graph_outbox import (
-    READ_AT_ONCE,
+    OutboxReading,
     Recorded,
     forget,
-    key_of,
-    nodes_at,
     read_outbox,
-    relationships_at,
 )
 from geode_tui.migration.replication.reverse import (
-    AsItIs,
     Reverse,
     RowChange,
     Stuck,
     Unlike,
     compare,
     gone_nodes,
-    key_text,
-    note_unlike,
-    spelled_alike,
     without_left_out,
 )
 from geode_tui.migration.replication.row_transaction import RowTransaction, hold, told, undone
@@ -66,25 +55,17 @@ from geode_tui.migration.replication.row_writing import (
     TableChanges,
     counted,
 )
+from geode_tui.migration.replication.sides_compared import SidesCompared
 from geode_tui.migration.replication.state import CutoverStep, StepState
 from geode_tui.source.postgres import Source
 from geode_tui.source.profile import qualified
 from geode_tui.target.model import (
-    Key,
-    Marked,
-    NodeShape,
-    RelationshipKey,
-    RelationshipShape,
     Statement,
     Target,
 )
-from geode_tui.validation.checks import check_strangers
-from geode_tui.validation.compare import Candidate
 from geode_tui.validation.entity import Entity
-from geode_tui.validation.ledger import Difference
 from geode_tui.validation.left_out import LeftOut
-from geode_tui.validation.mismatches import NAMED_AT_MOST, named
-from geode_tui.validation.sides import RowReader, identity
+from geode_tui.validation.sides import RowReader
 
 Way = Literal["auto", "outbox", "comparison"]
 SetStep = Callable[[str, StepState, str], None]
@@ -221,16 +202,24 @@ class _FallBack:
     set_step: SetStep
     tell: Callable[[str], None]
     inverse: Inverse = field(init=False)
-    entities: tuple[Entity, ...] = field(init=False)
-    settled: tuple[Entity, ...] = field(init=False)
+    sides: SidesCompared = field(init=False)
     notes: list[str] = field(default_factory=list)
-    kept: dict[str, set[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inverse = invert(self.mapping, self.catalog)
-        self.entities = make_plan(self.mapping, self.catalog).entities
-        settled = make_plan(self.inverse.settled, self.catalog)
-        self.settled = tuple(settled.entity(entity.id) for entity in self.entities)
+        self.sides = SidesCompared(
+            self.target,
+            self.inverse,
+            self.catalog,
+            self.left_out,
+            leave=self.request.leave,
+            accepted=self.request.accepted,
+            ours=_OURS,
+        )
+
+    @property
+    def entities(self) -> Sequence[Entity]:
+        return self.sides.entities
 
     async def run(self) -> FallBackReport:
         if unknown := self.request.leave - {entity.id for entity in self.entities}:
@@ -284,11 +273,14 @@ class _FallBack:
                     raise StuckError(writer.stuck)
                 done(_in_words(counted(changes)))
             with self._step("compare") as done:
-                compared, old = await self._verify(rows)
-                done(f"{compared:,} rules: nothing differs")
+                verdict = await self.sides.verdict(rows)
+                self.notes += verdict.notes
+                if verdict.stuck:
+                    raise StuckError(verdict.stuck)
+                done(f"{verdict.compared:,} rules: nothing differs")
             if not self.request.preview:
                 with self._step("commit rows"), told():
-                    await self._bring_up_to_date(old)
+                    await self._bring_up_to_date(verdict.old)
                     await writer.move_sequences(changes)
                     await rows.commit()
         notes = (*self.notes, *writer.notes)
@@ -299,7 +291,7 @@ class _FallBack:
             tuple(writer.statements),
             notes,
             len(recorded),
-            compared,
+            verdict.compared,
             time.monotonic() - begun,
         )
 
@@ -309,21 +301,22 @@ class _FallBack:
         self, reader: RowTransaction, way: Way, recorded: Sequence[Recorded]
     ) -> list[RowChange]:
         reverse = Reverse(self.inverse, self.entities, self.target)
-        touched = self._touched(recorded, reverse.stuck) if way == "outbox" else {}
+        outbox = OutboxReading(self.target, self.inverse, self.entities)
+        touched = outbox.keys(recorded, reverse.stuck) if way == "outbox" else {}
         gone: set[Any] = set()
         for entity in self.entities:
             if entity.id not in self.inverse.rules or entity.id in self.request.leave:
                 continue
             self._check_alone(entity)
             if way == "outbox":
-                unlike = await self._unlike_at(reader, entity, touched.get(entity.id, []))
+                unlike = await outbox.unlike_at(reader, entity, touched.get(entity.id, []))
             else:
                 self.tell(f"compares {entity.id}")
                 unlike = await compare(reader, self.target, entity)
             if not unlike:
                 continue
-            out = self._out(entity)
-            unlike = await self._but_for_accepted(entity, unlike)
+            out = self.sides.left_out(entity)
+            unlike = await self.sides.but_for_accepted(entity, unlike)
             unlike = await without_left_out(self.target, entity, unlike, out, gone)
             self._check_known(entity, unlike, out)
             gone |= gone_nodes(entity, unlike)
@@ -350,12 +343,9 @@ class _FallBack:
         if stuck:
             raise StuckError(stuck)
 
-    def _out(self, entity: Entity) -> LeftOut:
-        return self.left_out.entities.get(entity.id, LeftOut())
-
     def _check_alone(self, entity: Entity) -> None:
         """Refuse what was in the graph before: nobody can tell it from what came since."""
-        before = self.left_out.before.get(entity.id, 0)
+        before = self.sides.before(entity)
         if before:
             raise StuckError(
                 [
@@ -376,178 +366,6 @@ class _FallBack:
         why = f"{out.dead + out.orphans:,} of its rows never reached the graph; which is not known"
         raise StuckError([Stuck(entity.id, "", why, f"leave the rule behind: {entity.id}")])
 
-    def _touched(
-        self, recorded: Sequence[Recorded], stuck: list[Stuck]
-    ) -> dict[str, list[Key | RelationshipKey]]:
-        """The keys that outbox nodes tell of, by entity."""
-        entities = {entity.id: entity for entity in self.entities}
-        found: dict[str, list[Key | RelationshipKey]] = defaultdict(list)
-        for one in recorded:
-            entity = entities.get(one.rule)
-            if entity is None:
-                why = "an outbox node names a rule that is not in the mapping"
-                stuck.append(Stuck(one.rule, one.key, why, "remove the node, or name the rule"))
-                continue
-            try:
-                found[entity.id].append(key_of(entity, json.loads(one.key)))
-            except (ValueError, ArithmeticError, TypeError, LookupError) as error:
-                why = f"the key of an outbox node cannot be read: {error}"
-                stuck.append(Stuck(one.rule, one.key, why, "mend or remove the node"))
-        return found
-
-    async def _unlike_at(self, rows: RowTransaction, entity: Entity, keys: Sequence[Any]) -> Unlike:
-        """What differs at some keys of an entity; all of it where rows are not found by keys."""
-        table, columns = self._table_of(entity), entity.extract.cursor_columns
-        if not keys:
-            return Unlike()
-        if table is None or set(columns) != set(table.key_columns) or not entity.extract.keyed:
-            return await compare(rows, self.target, entity)
-        order = [table.key_columns.index(name) for name in columns]
-        unique = list({identity(entity, key): key for key in keys}.values())
-        found = Unlike()
-        for begin in range(0, len(unique), READ_AT_ONCE):
-            part = unique[begin : begin + READ_AT_ONCE]
-            texts = dict.fromkeys(self._row_key(entity, table, key) for key in part)
-            there = await rows.rows_at(entity, [tuple(key[n] for n in order) for key in texts])
-            await self._note_unlike_at(entity, there, part, found)
-        return found
-
-    async def _note_unlike_at(
-        self, entity: Entity, rows: Sequence[Any], keys: Sequence[Any], found: Unlike
-    ) -> None:
-        """Compare some rows with what the graph holds at some keys, and at those of the rows."""
-        shape, graph = entity.shape, AsItIs(self.target, entity)
-        if isinstance(shape, NodeShape):
-            wholes = await asyncio.to_thread(nodes_at, self.target, shape, keys)
-        else:
-            also = [entity.relationship_key(row) for row in rows]
-            every = list({identity(entity, key): key for key in (*keys, *also)}.values())
-            wholes = await asyncio.to_thread(relationships_at, self.target, shape, every)
-        marked = [(graph.row_mark(row), row) for row in rows]
-        note_unlike(entity, marked, graph.marked_wholes(wholes), found)
-
-    def _table_of(self, entity: Entity) -> TableInverse | None:
-        for table in self.inverse.tables:
-            if entity.id == table.rule or any(entity.id == r.rule for r in table.references):
-                return table
-        return None
-
-    def _row_key(self, entity: Entity, table: TableInverse, key: Any) -> tuple[str, ...]:
-        """The key of the row that a thing stands for, or that owns it."""
-        shape = entity.shape
-        if isinstance(shape, NodeShape):
-            values = dict(zip(shape.key, key, strict=True))
-            return tuple(key_text(values[given.property]) for given in table.key)
-        start, end, own = key
-        if table.joins:
-            by_column = dict[str, Any]()
-            for some, names, part in (
-                (table.start, shape.start.key, start),
-                (table.end, shape.end.key, end),
-                (table.columns, shape.key, own),
-            ):
-                there = dict(zip(names, part, strict=True))
-                by_column |= {g.column: there[g.property] for g in some if g.property in there}
-            return tuple(key_text(by_column[name]) for name in table.key_columns)
-        outward = next(r.outward for r in table.references if r.rule == entity.id)
-        names, part = (shape.start.key, start) if outward else (shape.end.key, end)
-        values = dict(zip(names, part, strict=True))
-        return tuple(key_text(values[given.property]) for given in table.key)
-
-    # -- is it right ------------------------------------------------------------------------------
-
-    async def _verify(self, reader: RowReader) -> tuple[int, list[Statement]]:
-        """Compare everything once more; raise StuckError where something differs.
-
-        Returns how many rules were compared, and what brings properties up to date in the graph
-        that repeat a relationship and are old.
-        """
-        stuck: list[Stuck] = []
-        old: list[Statement] = []
-        compared = 0
-        for entity, settled in zip(self.entities, self.settled, strict=True):
-            if entity.id in self.request.leave:
-                self.notes.append(f"{entity.id} was left behind: it is as it was on both sides")
-                continue
-            compared += 1
-            unlike = await self._unlike(reader, entity, frozenset())
-            left = await self._but_for_spelling(reader, entity, unlike, frozenset())
-            if left and (repeated := self._repeated(entity)):
-                left = await self._unlike(reader, settled, repeated)
-                left = await self._but_for_spelling(reader, settled, left, repeated)
-            if left:
-                stuck += await asyncio.to_thread(self._differing, settled, left)
-            elif unlike:
-                old += up_to_date(entity, unlike)
-        if not self.left_out.before:
-            stuck += await asyncio.to_thread(self._unnamed)
-        if stuck:
-            raise StuckError(stuck)
-        for check in await check_strangers(self.target, self.entities, _OURS):
-            if check.why:
-                self.notes.append(f"{check.kind}: {check.graph}; these stay in the graph only")
-        return compared, old
-
-    def _unnamed(self) -> list[Stuck]:
-        """Things of a label or a type that a rule makes, and that are no rule's."""
-        nodes = [e.shape for e in self.entities if isinstance(e.shape, NodeShape)]
-        links = [e.shape for e in self.entities if isinstance(e.shape, RelationshipShape)]
-        found = []
-        for label in sorted(self.mapping.shared_labels):
-            of_rules = sum(_labelled(self.target, shape, label) for shape in nodes)
-            if (more := self.target.count_label(label) - of_rules) > 0:
-                why = f"{more:,} nodes with this label do not say of which rule they are"
-                found.append(Stuck(label, "", why, f"set {OF} to the rule's name"))
-        for name in sorted({shape.type for shape in links}):
-            ends = ((s, (s.start.label, s.start.of, s.end.label, s.end.of)) for s in links)
-            some = {between: shape for shape, between in ends if shape.type == name}
-            of_rules = sum(self.target.count_relationships(shape) for shape in some.values())
-            if (more := self.target.count_type(name) - of_rules) > 0:
-                why = f"{more:,} relationships of this type lead between nodes of no rule of it"
-                found.append(Stuck(name, "", why, "remove them, or give them another type"))
-        return found
-
-    async def _unlike(self, reader: RowReader, entity: Entity, besides: frozenset[str]) -> Unlike:
-        """What of an entity differs, but for what never reached the graph."""
-        unlike = await compare(reader, self.target, entity, besides)
-        out = self._out(entity)
-        unlike = await self._but_for_accepted(entity, unlike)
-        return await without_left_out(self.target, entity, unlike, out, set())
-
-    async def _but_for_accepted(self, entity: Entity, unlike: Unlike) -> Unlike:
-        """Without what somebody accepted as it is, before the flip, and is so still."""
-        if not self.request.accepted or not unlike:
-            return unlike
-        known = self.kept.setdefault(entity.id, set())
-        if entity in self.entities:  # the digests of settled ones are of fewer values
-            known |= await asyncio.to_thread(self._accepted, entity, unlike)
-        rows = [r for r in unlike.rows if identity(entity, entity.key(r)) not in known]
-        things = [t for t in unlike.things if identity(entity, t.key) not in known]
-        return Unlike(rows, things)
-
-    def _accepted(self, entity: Entity, unlike: Unlike) -> set[Any]:
-        candidates = _candidates(entity, unlike)
-        keys = list(candidates)
-        found: set[Any] = set()
-        for begin in range(0, len(keys), NAMED_AT_MOST):
-            some = {key: candidates[key] for key in keys[begin : begin + NAMED_AT_MOST]}
-            places = {id(candidate): key for key, candidate in some.items()}
-            told_ones = named(self.target, entity, list(some.values()), True)
-            found |= {
-                places[id(candidate)]
-                for candidate, one in told_ones
-                if one.sign in self.request.accepted
-            }
-        return found
-
-    async def _but_for_spelling(
-        self, reader: RowReader, entity: Entity, unlike: Unlike, besides: frozenset[str]
-    ) -> Unlike:
-        table = next((t for t in self.inverse.tables if t.rule == entity.id), None)
-        if not unlike or table is None or not table.respell:
-            return unlike
-        return await spelled_alike(reader, self.target, entity, table, unlike, besides)
-
     async def _bring_up_to_date(self, old: Sequence[Statement]) -> None:
         """Let the graph hold what the rows do, where a property is old or spelled otherwise.
 
@@ -557,31 +375,6 @@ class _FallBack:
         if old:
             what = "of the graph hold what their rows do: a foreign key that was old, or a value"
             self.notes.append(f"{len(old):,} {what} as PostgreSQL spells it")
-
-    def _differing(self, entity: Entity, unlike: Unlike) -> list[Stuck]:
-        candidates = _candidates(entity, unlike)
-        found = named(self.target, entity, list(candidates.values()), True)
-        besides = self._repeated(entity)
-        return [self._stuck(one, besides) for _, one in found]
-
-    def _stuck(self, one: Difference, besides: frozenset[str]) -> Stuck:
-        values = [value for value in one.values if value[0] not in besides]
-        why = self.inverse.why_not(one.entity, [name for name, _, _ in values])
-        if one.entity not in self.inverse.rules:
-            why = f"the rule is not inverted: {why}"
-        sides = {"source": "only in the source", "graph": "only in the graph"}
-        told = [f"{name}: {a} in the source, {b} in the graph" for name, a, b in values]
-        reason = sides.get(one.where) or ", ".join(told)
-        reason = f"{reason} ({why})" if why else reason
-        advice = f"mend it in the graph, or leave {one.entity} behind"
-        return Stuck(one.entity, one.key, reason, advice)
-
-    def _repeated(self, entity: Entity) -> frozenset[str]:
-        """The properties that only repeat what a relationship says: they may be old."""
-        for table in self.inverse.tables:
-            if table.rule == entity.id and not table.joins:
-                return frozenset(g.property for g in table.columns if g.column in table.redundant)
-        return frozenset()
 
     # -- and back ---------------------------------------------------------------------------------
 
@@ -619,23 +412,6 @@ class _FallBack:
 
 
 # -- words ---------------------------------------------------------------------------------------
-
-
-def _candidates(entity: Entity, unlike: Unlike) -> dict[Any, Candidate]:
-    """What differs by key, as comparisons name it."""
-    found: dict[Any, Candidate] = defaultdict(Candidate)
-    for row in unlike.rows:
-        found[identity(entity, entity.key(row))].rows.append(row)
-    for whole in unlike.things:
-        found[identity(entity, whole.key)].things.append(Marked(whole.key, None, None))
-    return found
-
-
-def _labelled(target: Target, shape: NodeShape, label: str) -> int:
-    """How many nodes of a shape have a label."""
-    if label in (shape.label, *shape.labels):
-        return target.count_nodes(shape)
-    return target.count_labelled(shape, label) if label in shape.by_value else 0
 
 
 def _in_words(tables: Sequence[TableChanges]) -> str:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from geode_tui.dual_write import OUTBOX, outbox_value
+from geode_tui.mapping.inverse import Inverse, TableInverse
+from geode_tui.migration.replication.reverse import (
+    AsItIs,
+    Stuck,
+    Unlike,
+    compare,
+    key_text,
+    note_unlike,
+)
+from geode_tui.migration.replication.row_transaction import RowTransaction
 from geode_tui.target.model import (
     Key,
     NodeShape,
@@ -16,6 +29,7 @@ from geode_tui.target.model import (
     Whole,
 )
 from geode_tui.validation.entity import Entity
+from geode_tui.validation.sides import identity
 
 READ_AT_ONCE = 1_000
 
@@ -86,3 +100,88 @@ def relationships_at(
     """The relationships of some keys, those that are there."""
     found = target.read_relationships(shape, keys)
     return [Whole(key, own) for key, some in zip(keys, found, strict=True) for own in some]
+
+
+class OutboxReading:
+    """What differs at the keys that outbox nodes name."""
+
+    def __init__(self, target: Target, inverse: Inverse, entities: Sequence[Entity]) -> None:
+        self._target, self._inverse = target, inverse
+        self._entities = {entity.id: entity for entity in entities}
+
+    def keys(
+        self, recorded: Sequence[Recorded], stuck: list[Stuck]
+    ) -> dict[str, list[Key | RelationshipKey]]:
+        """The keys that outbox nodes tell of, by entity; what cannot be read is `stuck`."""
+        found: dict[str, list[Key | RelationshipKey]] = defaultdict(list)
+        for one in recorded:
+            entity = self._entities.get(one.rule)
+            if entity is None:
+                why = "an outbox node names a rule that is not in the mapping"
+                stuck.append(Stuck(one.rule, one.key, why, "remove the node, or name the rule"))
+                continue
+            try:
+                found[entity.id].append(key_of(entity, json.loads(one.key)))
+            except (ValueError, ArithmeticError, TypeError, LookupError) as error:
+                why = f"the key of an outbox node cannot be read: {error}"
+                stuck.append(Stuck(one.rule, one.key, why, "mend or remove the node"))
+        return found
+
+    async def unlike_at(self, rows: RowTransaction, entity: Entity, keys: Sequence[Any]) -> Unlike:
+        """What differs at some keys of an entity; all of it where rows are not found by keys."""
+        table, columns = self._table_of(entity), entity.extract.cursor_columns
+        if not keys:
+            return Unlike()
+        if table is None or set(columns) != set(table.key_columns) or not entity.extract.keyed:
+            return await compare(rows, self._target, entity)
+        order = [table.key_columns.index(name) for name in columns]
+        unique = list({identity(entity, key): key for key in keys}.values())
+        found = Unlike()
+        for begin in range(0, len(unique), READ_AT_ONCE):
+            part = unique[begin : begin + READ_AT_ONCE]
+            texts = dict.fromkeys(self._row_key(entity, table, key) for key in part)
+            there = await rows.rows_at(entity, [tuple(key[n] for n in order) for key in texts])
+            await self._note_unlike_at(entity, there, part, found)
+        return found
+
+    async def _note_unlike_at(
+        self, entity: Entity, rows: Sequence[Any], keys: Sequence[Any], found: Unlike
+    ) -> None:
+        """Compare some rows with what the graph holds at some keys, and at those of the rows."""
+        shape, graph = entity.shape, AsItIs(self._target, entity)
+        if isinstance(shape, NodeShape):
+            wholes = await asyncio.to_thread(nodes_at, self._target, shape, keys)
+        else:
+            also = [entity.relationship_key(row) for row in rows]
+            every = list({identity(entity, key): key for key in (*keys, *also)}.values())
+            wholes = await asyncio.to_thread(relationships_at, self._target, shape, every)
+        marked = [(graph.row_mark(row), row) for row in rows]
+        note_unlike(entity, marked, graph.marked_wholes(wholes), found)
+
+    def _table_of(self, entity: Entity) -> TableInverse | None:
+        for table in self._inverse.tables:
+            if entity.id == table.rule or any(entity.id == r.rule for r in table.references):
+                return table
+        return None
+
+    def _row_key(self, entity: Entity, table: TableInverse, key: Any) -> tuple[str, ...]:
+        """The key of the row that a thing stands for, or that owns it."""
+        shape = entity.shape
+        if isinstance(shape, NodeShape):
+            values = dict(zip(shape.key, key, strict=True))
+            return tuple(key_text(values[given.property]) for given in table.key)
+        start, end, own = key
+        if table.joins:
+            by_column = dict[str, Any]()
+            for some, names, part in (
+                (table.start, shape.start.key, start),
+                (table.end, shape.end.key, end),
+                (table.columns, shape.key, own),
+            ):
+                there = dict(zip(names, part, strict=True))
+                by_column |= {g.column: there[g.property] for g in some if g.property in there}
+            return tuple(key_text(by_column[name]) for name in table.key_columns)
+        outward = next(r.outward for r in table.references if r.rule == entity.id)
+        names, part = (shape.start.key, start) if outward else (shape.end.key, end)
+        values = dict(zip(names, part, strict=True))
+        return tuple(key_text(values[given.property]) for given in table.key)
