@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from geode_tui.migration.events import ZERO_DOWNTIME_PHASES, EntityProgress, PhaseProgress
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.replication.sight import ReplicationWatch
 from geode_tui.migration.replication.state import SyncEntity
@@ -22,8 +25,9 @@ from geode_tui.widgets.stream_plot import Curve, StreamPlot
 from geode_tui.widgets.sync_table import SyncTable
 from geode_tui.widgets.sync_text import figures_of, seconds_text
 from geode_tui.widgets.throughput import Sample
+from tests.conftest import MakeDatabase
 from tests.golden import SIZES, assert_golden
-from tests.journaled import journal_run
+from tests.journaled import going, journal_run, tell
 from tests.replicated import (
     HOSTILE_NAME,
     MIB,
@@ -32,7 +36,7 @@ from tests.replicated import (
     mark_ten_minutes,
     told_sync,
 )
-from tests.sitting import NARROW, NORMAL, TINY, Sitting, sitting
+from tests.sitting import NARROW, NORMAL, PATIENCE, TINY, Sitting, sitting
 from tests.terminal import footer_keys
 
 
@@ -158,7 +162,7 @@ async def test_a_lost_capture_is_red_and_named_with_the_next_step(
         assert sit.app.clipboard == f"geode-tui sync {number} --heal"
         await sit.press("r")
         await sit.until(lambda: isinstance(sit.app.screen, ConfirmDialog), "the question")
-        await sit.sees("The capture is lost: it is made anew, and everything is compared")
+        await sit.sees("If the capture is lost it is made anew, and everything is compared")
         await sit.press("escape", "2")
         await sit.sees("7 Sync ✗")
 
@@ -299,6 +303,25 @@ async def test_another_run_is_chosen_and_its_dead_letters_are_a_key_away(
         assert sit.app.clipboard == f"geode-tui sync {first}"
 
 
+async def test_a_run_that_captures_shows_all_its_phases_at_80_columns(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """On the Run screen: eight of them, with the entities below."""
+    number = captured_run(journal)
+    phases = tuple(
+        PhaseProgress(name, "done" if name in ("assess", "prepare", "capture") else "waiting")
+        for name in ZERO_DOWNTIME_PHASES
+    )
+    part = EntityProgress("Order", "node", "writing", 400, 1_000, False, 9.0, None, 1, 0, 0, 0)
+    journal.set_state(number, "running")
+    with driven(journal, number):
+        tell(journal, number, going(part, run=number, phases=phases), time.time())
+        async with sitting("run", tmp_path, size=NARROW) as sit:
+            sit.app.show_in("run", str(number))
+            await sit.sees("✓ assess", "✓ capture", "… catch", "… cutover", "… watch")
+            await sit.sees("Order ▶ writing", "400 of ±1.0 k")
+
+
 async def test_help_names_every_key(journal: Journal, tmp_path: Path) -> None:
     """? explains the screen."""
     async with sitting("sync", tmp_path, size=(160, 60)) as sit:
@@ -364,6 +387,59 @@ def test_a_plot_shades_what_only_one_of_two_curves_has() -> None:
         "█" * 10 + "░" * 10,
         "█" * 20,
     ]
+
+
+@pytest.mark.slow
+async def test_a_slot_that_somebody_drops_is_named_and_made_anew_from_here(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """What was missed is in the graph afterwards."""
+    dsn = make_database(
+        "CREATE TABLE goods (id int PRIMARY KEY); INSERT INTO goods VALUES (1); ANALYZE;"
+    )
+    async with sitting("sync", tmp_path, dsn) as sit:
+        await sit.sees("r begins one, after its plan was shown")
+        await yes(sit, "r")
+        await sit.sees("is done: balanced")
+        await sit.press("7")
+        await sit.sees("■ stopped")
+        await yes(sit, "r")
+        await sit.sees("✓ in step")
+        assert sit.workspace.replication.sight is not None
+        await drop_slot(dsn, sit.workspace.replication.sight.capture.name)
+        await sit.sees("✗ capture lost", "r makes the capture anew", "geode-tui sync 1 --heal")
+        await execute(dsn, "INSERT INTO goods VALUES (2)")
+        await sit.until(lambda: "run" in footer_keys(sit.app), "the end of its process")
+        await yes(sit, "r")
+        await sit.sees("✓ in step", "Good node 1 0", "✓ none")
+
+
+async def yes(sit: Sitting, key: str) -> None:
+    """Press a key and say yes to its question."""
+    await sit.press(key)
+    await sit.until(lambda: isinstance(sit.app.screen, ConfirmDialog), "the question")
+    await sit.press("tab", "enter")
+
+
+async def execute(dsn: str, statement: str, *arguments: object) -> None:
+    """What somebody else does at the source."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement, *arguments)
+    finally:
+        await connection.close()
+
+
+async def drop_slot(dsn: str, name: str) -> None:
+    """Drop a slot as soon as nobody reads it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            await execute(dsn, f"SELECT pg_drop_replication_slot('{name}')")
+            return
+        except asyncpg.ObjectInUseError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
 
 
 async def golden(sit: Sitting, name: str) -> None:

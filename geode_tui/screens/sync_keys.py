@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from geode_tui.errors import GeodeTuiError, RunStopped
+from geode_tui.errors import GeodeTuiError, RunStopped, SnapshotLostError
 from geode_tui.migration import steer
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.process import ProcessRunner
@@ -20,6 +20,7 @@ from geode_tui.migration.workspace import Workspace
 from geode_tui.screens.dialogs import ConfirmDialog
 from geode_tui.screens.replication import ReplicationScreen
 from geode_tui.screens.start import start_question
+from geode_tui.source.slot import SlotLostError
 from geode_tui.widgets.figures import size
 from geode_tui.widgets.status_line import PRODUCTION
 from geode_tui.widgets.text import one_line
@@ -28,9 +29,14 @@ _OVER = ("setting up", "cut over", "torn down")
 
 
 _HEAL = (
-    "The capture is lost: it is made anew, and everything is compared once, so that what was"
+    "If the capture is lost it is made anew, and everything is compared once, so that what was"
     " missed is in the graph, too. "
 )
+
+
+def _may_be_lost(sight: ReplicationSight) -> bool:
+    """Whether the capture is looked at before, and made anew where it is lost."""
+    return sight.lost or (sight.sync is not None and sight.sync.state == "failed")
 
 
 class SyncKeys(ReplicationScreen):
@@ -99,6 +105,8 @@ class SyncKeys(ReplicationScreen):
         if error is None or isinstance(error, RunStopped):
             words = "stopped · r goes on" if error is not None else "up to date"
             self.app.notify(f"synchronization: {words}", timeout=8, markup=False)
+        elif isinstance(error, SlotLostError | SnapshotLostError):
+            pass  # the state says so, and what to do, on every screen
         elif self.is_current:
             self.show_error(error)
         else:
@@ -126,7 +134,7 @@ class SyncKeys(ReplicationScreen):
             self.say("no run captures changes")
             return
         record, capture = sight.record, sight.capture
-        heal = _HEAL if sight.lost else ""
+        heal = _HEAL if _may_be_lost(sight) else ""
         text = (
             f"run {record.number}\nfrom  {record.source}, by its {capture.way} {capture.name}\n"
             f"to    {record.place}\n\n{heal}Changes are read and applied {until}."
@@ -135,7 +143,7 @@ class SyncKeys(ReplicationScreen):
         name = self.database(sight) if production else ""
         dialog = ConfirmDialog(title, text, yes="synchronize", no="not now", type_name=name)
         if await self.app.push_screen_wait(dialog):
-            await synchronize(self.workspace, record, once=once, heal=sight.lost)
+            await synchronize(self.workspace, record, once=once, heal=_may_be_lost(sight))
             self.look()
 
     @work(group="knobs", exit_on_error=False)

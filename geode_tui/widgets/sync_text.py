@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
-from geode_tui.migration.replication.sight import AT_REST, LOST, ReplicationSight
+from geode_tui.migration.replication.follow import LOST
+from geode_tui.migration.replication.sight import AT_REST, ReplicationSight
 from geode_tui.migration.replication.state import Alarm, SyncSnapshot, SyncState
 from geode_tui.widgets.figure_flow import Figure
 from geode_tui.widgets.figures import counted, rate, size, span

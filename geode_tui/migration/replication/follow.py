@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
-from geode_tui.errors import GeodeTuiError
+from geode_tui.errors import GeodeTuiError, SnapshotLostError
 from geode_tui.migration.backfill import StopRequested
 from geode_tui.migration.journal import Journal
 from geode_tui.migration.replication.health import Figures
 from geode_tui.migration.replication.replica import Cycle, Replica, Tell
 from geode_tui.migration.replication.state import Alarm, SyncSnapshot, SyncState
 from geode_tui.migration.retry import is_transient, wait_for_stop
+from geode_tui.source.slot import SlotLostError
 
 TELL_SECONDS = 0.5
 MARK_SECONDS = 1.0
@@ -27,6 +28,8 @@ CYCLE_SECONDS = 0.2
 """The shortest time from the begin of a cycle to that of the next."""
 IN_STEP_SECONDS = 3.0
 PAUSE_SECONDS = 0.5
+LOST = "capture lost"
+"""The code of the alarm that changes were missed."""
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 OpenReplica = Callable[[], AbstractAsyncContextManager[Replica]]
@@ -52,6 +55,7 @@ class Follower:
     _marked: float = 0.0
     _state: tuple[SyncState, str] = ("starting", "")
     _alarms: set[str] = field(default_factory=set)
+    _lost: bool = False
 
     async def follow(self, each: Each) -> None:
         """Cycle until `each` says that it is enough.
@@ -65,6 +69,7 @@ class Follower:
             self._set("stopped", "stopped on request")
             raise
         except GeodeTuiError as error:
+            self._lost = isinstance(error, SlotLostError | SnapshotLostError)
             self._set("failed", f"{error.what}: {error.why}" if error.why else error.what)
             raise
         finally:
@@ -166,6 +171,14 @@ class Follower:
                 self.tell("error" if alarm.severity == "error" else "warning", alarm.what)
         self._alarms = {alarm.code for alarm in alarms}
 
+    def _trouble(self, state: SyncState) -> tuple[str, str]:
+        """The code of the alarm that it does not go on, and what to do."""
+        if state == "waiting":
+            return "away", "nothing: it goes on by itself"
+        if self._lost:
+            return LOST, f"geode-tui sync {self.run} --heal"
+        return "failed", f"mend it, then: geode-tui sync {self.run}"
+
     def _tell_last(self) -> None:
         """What was told last, with the state as it is now: the ends are not open."""
         told = self._told or self.journal.captures.sync(self.run)
@@ -174,9 +187,9 @@ class Follower:
         now, (state, reason) = time.time(), self._state
         alarms = tuple(alarm for alarm in told.alarms if alarm.code not in ("away", "failed"))
         if state in ("waiting", "failed") and reason:
-            code = "away" if state == "waiting" else "failed"
+            code, step = self._trouble(state)
             known = {alarm.code: alarm.since for alarm in told.alarms}
-            step = "nothing: it goes on by itself" if state == "waiting" else "geode-tui sync"
+            alarms = tuple(alarm for alarm in alarms if alarm.code != code)
             alarms += (Alarm(code, known.get(code, now), reason, step, "error"),)
         lag = told.lag_seconds
         if state == "waiting" and told.fence_at is not None:

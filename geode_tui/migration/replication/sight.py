@@ -13,14 +13,13 @@ from geode_tui.migration.control import Knobs
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.replication.captures import Capture
 from geode_tui.migration.replication.cutovers import Waiver
+from geode_tui.migration.replication.follow import LOST
 from geode_tui.migration.replication.leftover import lock_name
 from geode_tui.migration.replication.state import CutoverSnapshot, Gate, Moment, SyncSnapshot
 from geode_tui.paths import journal_there
 
 CURVE_SECONDS = 600.0
 """Curves show so long a time."""
-LOST = "capture lost"
-"""The code of the alarm that changes were missed."""
 AT_REST = ("stopped", "failed")
 """States of a synchronization that no process drives."""
 STILL = ("freezing", "frozen")
