@@ -33,6 +33,8 @@ from geode_tui.migration.replication.fall_back import (
     fall_back,
     fall_back_steps,
 )
+from geode_tui.migration.replication.state import CutoverSnapshot
+from geode_tui.migration.replication.sync_engine import sync_request
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.migration.validating import ValidateRequest
 from geode_tui.source.freeze import Freeze
@@ -41,6 +43,8 @@ from geode_tui.target import open_target
 from tests.conftest import MakeDatabase, run_now
 from tests.graph_dump import Dump, differences, dump, dump_open
 from tests.migrate import Migrated, migrate, read_catalog
+from tests.moved import SQL as MOVED
+from tests.moved import move
 from tests.targets import Targets, database, loopback, targets
 
 __all__ = ["loopback", "targets"]  # fixtures
@@ -1253,3 +1257,60 @@ def _move(dsn: str, place: str, mapping: Mapping) -> None:
     runner.join()
     if runner.error is not None:
         raise runner.error
+
+
+# -- as a part of a cutover ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capture", ["slot", "outbox"])
+def test_after_a_flip_and_the_way_back_synchronization_goes_on(
+    make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: str
+) -> None:
+    """What was written to the graph is in the source, which is written to again, and followed."""
+    monkeypatch.setattr("geode_tui.migration.replication.cutover._BEAT_SECONDS", 0.3)
+    moved = move(make_database(MOVED), tmp_path, capture)
+    moved.rehearse()
+
+    def application_writes(snapshot: CutoverSnapshot) -> None:
+        if snapshot.state != "watching" or moved.journal.cutovers.asked(moved.number):
+            return
+        graph = grafeo.GrafeoDB(str(moved.graph_file))
+        for statement in (
+            "MATCH (c:Customer {id: 3}) SET c.name = 'renamed'",
+            "CREATE (:Customer {id: 700, name: 'new'})",
+            "MATCH (c:Customer {id: 700}) CREATE (:Purchase {id: 7000, customer: 700})"
+            "-[:HAS_CUSTOMER]->(c)",
+            "MATCH (p:Purchase {id: 5}) DETACH DELETE p",
+            "MATCH (p:Purchase {id: 6})-[r:HAS_CUSTOMER]->() DELETE r",
+        ):
+            graph.execute(statement)
+        graph.close()
+        with pytest.raises(asyncpg.PostgresError):
+            moved.execute("UPDATE customer SET name = 'x'")
+        moved.journal.cutovers.ask(moved.number, "fall back")
+
+    moved.cut_over(application_writes, watch_seconds=600)
+    assert moved.markers() == []
+    assert moved.newest.state == "fallen back"
+    assert sql(moved.dsn, "SELECT name FROM customer WHERE id IN (3, 700) ORDER BY id") == [
+        ("renamed",),
+        ("new",),
+    ]
+    assert sql(moved.dsn, "SELECT customer FROM purchase WHERE id IN (6, 7000) ORDER BY id") == [
+        (None,),
+        (700,),
+    ]
+    assert moved.compared().equal
+    moved.execute(
+        "UPDATE customer SET name = 'again' WHERE id = 700",
+        "DELETE FROM purchase WHERE id = 7000",
+        "UPDATE purchase SET customer = 700 WHERE id = 6",
+    )
+    record = moved.journal.run(moved.number)
+    runner = Runner(sync_request(record, moved.journal, once=True), journal=moved.journal.path)
+    runner.start()
+    runner.join()
+    assert runner.error is None, runner.error
+    assert moved.compared().equal
+    assert moved.journal.dead_letters.of(moved.number, 100) == []
+    moved.journal.close()
