@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 import pytest
@@ -241,7 +242,8 @@ def anew(follow: Follow, place: str, folder: Path) -> tuple[set[tuple[str, str, 
     runner.start()
     runner.join(PATIENCE)
     assert runner.error is None
-    letters = journal.dead_letters.of(1, 1_000)
+    assert runner.run_number is not None
+    letters = journal.dead_letters.of(runner.run_number, 1_000)
     return {(one.entity, one.key, one.error_class) for one in letters}, journal
 
 
@@ -325,7 +327,7 @@ def test_changes_beyond_what_memory_holds_are_read_in_lists(
     monkeypatch.setattr(apply, "REMEMBERED", 10)
     monkeypatch.setattr(apply, "PAGE", 7)
     follow.change(
-        "INSERT INTO person SELECT i, 'many', 'it', 1 FROM generate_series(200, 5000) i",
+        "INSERT INTO person SELECT i, 'many', 'it', 1 FROM generate_series(2000, 6000) i",
         *CHANGES,
         "UPDATE person SET id = -id WHERE id % 3 = 0 AND id > 150",
     )
@@ -362,7 +364,7 @@ def test_a_dropped_slot_is_named_and_healed(
         run_now(_execute(follow.dsn, (f"SELECT pg_drop_replication_slot('{name.name}')",)))
         told = follow.until(lambda told: told.state == "failed", NAMED_SECONDS)
         assert name.name in told.reason
-        assert any("sync --heal" in alarm.next_step for alarm in told.alarms), told.alarms
+        assert any("--heal" in alarm.next_step for alarm in told.alarms), told.alarms
         runner.join(PATIENCE)
         assert isinstance(runner.error, GeodeTuiError)
     follow.change(*CHANGES)
@@ -379,7 +381,9 @@ def test_a_source_that_restarts_is_waited_for(tmp_path: Path, files: Targets) ->
     """It is named while it is away, and followed again when it is back, by itself."""
     with EmbeddedPostgres(tmp_path / "server") as server:
         run_now(_execute(server.dsn(), (SQL,)))
-        follow = Follow(server.dsn(), files.place(), tmp_path)
+        link = tmp_path / "s"
+        dsn = _show_socket(server, link)
+        follow = Follow(dsn, files.place(), tmp_path)
         follow.move()
         with follow.following():
             server.stop()
@@ -387,9 +391,17 @@ def test_a_source_that_restarts_is_waited_for(tmp_path: Path, files: Targets) ->
             assert "connect" in told.reason or "connection" in told.reason
             assert [alarm.code for alarm in told.alarms] == ["away"]
             server.start()
+            _show_socket(server, link)
             follow.change(*CHANGES)
             follow.applied()
         assert_same(follow, files)
+
+
+def _show_socket(server: EmbeddedPostgres, link: Path) -> str:
+    """A DSN that stays the same when the server restarts."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(parse_qs(urlsplit(server.dsn()).query)["host"][0])
+    return f"postgresql://postgres@/postgres?host={quote(str(link), safe='/')}&port=5432"
 
 
 @pytest.mark.parametrize("kind", ["grpc", "quic"])
@@ -429,7 +441,7 @@ def test_a_full_budget_is_named_and_a_slot_that_is_lost_by_it_is_healed(
         follow.mapping = _without(follow.mapping, "noise")
         follow.move()
         with follow.following(), _open_transaction(server.dsn()):
-            _fill(server.dsn(), 30)
+            _fill(server.dsn(), 36)
             told = follow.until(
                 lambda told: any(a.code in ("budget", "capture at risk") for a in told.alarms),
                 NAMED_SECONDS,
@@ -440,7 +452,7 @@ def test_a_full_budget_is_named_and_a_slot_that_is_lost_by_it_is_healed(
         with pytest.raises(GeodeTuiError, match="lost"):
             follow.sync()
         told = follow.until(lambda told: told.state == "failed", NAMED_SECONDS)
-        assert any("sync --heal" in alarm.next_step for alarm in told.alarms)
+        assert any("--heal" in alarm.next_step for alarm in told.alarms)
         follow.sync(heal=True)
         assert_same(follow, files)
 

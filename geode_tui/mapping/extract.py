@@ -343,6 +343,14 @@ class Extract:
         counts = [exp.Count(this=value) for value in values]
         return exp.select(*counts).from_(self._carried).sql("postgres")
 
+    @cached_property
+    def rejected_sql(self) -> str:
+        """The cursors of the rows that cannot be carried, as texts."""
+        cursor = [exp.column(f"k{n}", table="r") for n in range(len(self.cursor_columns))]
+        rows = exp.select(*cursor).from_(named(self._select.copy(), "r"))
+        carried = exp.Is(this=exp.column("reject", table="r"), expression=exp.Null())
+        return rows.where(exp.Not(this=exp.paren(carried))).sql("postgres")
+
     @property
     def _carried(self) -> exp.Expr:
         rows = exp.select("*").from_(named(self._select.copy(), "r"))

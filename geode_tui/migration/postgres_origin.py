@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,14 +162,10 @@ class PostgresOrigin:
         try:
             catalog = await self._described()
             check(MappingFile(self._mapping), catalog)
-            now = {entity.id: entity for entity in make_plan(self._mapping, catalog).entities}
+            plan = make_plan(self._mapping, catalog)
         except MappingError as error:
             return [f"{error.what}: {error.why}" if error.why else error.what]
-        return [
-            f"{entity.id}: {entity.rule.table} has other types, keys or columns than at the begin"
-            for entity in self.plan.entities
-            if _compiled(now.get(entity.id)) != _compiled(entity)
-        ]
+        return drifted(self.plan.entities, compiled(plan.entities), compiled(self.plan.entities))
 
     async def _tables(self) -> Catalog:
         """The tables of the database, read once."""
@@ -354,12 +351,25 @@ def rows_a_chunk(entity: Entity) -> int:
     return max(1, min(CHUNK_ROWS, CHUNK_BYTES // entity.bytes_per_row))
 
 
-def _compiled(entity: Entity | None) -> tuple[Any, ...] | None:
-    """What a rule was compiled to, as far as rows depend on it."""
-    if entity is None:
-        return None
-    extract = entity.extract
-    return extract.stream_sql, extract.reading, extract.cursor_columns, entity.shape
+def compiled(entities: Sequence[Entity]) -> dict[str, str]:
+    """A digest for each entity of what its rule was compiled to, as far as rows depend on it."""
+    told = {}
+    for entity in entities:
+        extract = entity.extract
+        what = (extract.stream_sql, extract.reading, extract.cursor_columns, entity.shape)
+        told[entity.id] = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    return told
+
+
+def drifted(
+    entities: Sequence[Entity], now: Mapping[str, str], before: Mapping[str, str]
+) -> list[str]:
+    """The entities that are compiled to something else than before, in words."""
+    return [
+        f"{entity.id}: {entity.rule.table} has other types, keys or columns than at the begin"
+        for entity in entities
+        if now.get(entity.id) != before.get(entity.id)
+    ]
 
 
 def _reading(table: Table) -> str:

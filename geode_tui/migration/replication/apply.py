@@ -312,7 +312,14 @@ class CycleWork:
                     self._letters.replace(entity.id, keys, letters, step)
 
     async def _compare_whole(self, entity: Entity) -> None:
-        """Compare all rows by digest; write those that differ, note what no row gives."""
+        """Compare all rows by digest; write those that differ, remove what no row gives.
+
+        Rows that cannot be carried have no digest: they are read, and get their letters, first.
+        """
+        self._letters.clear(entity.id)
+        with entity.named_in_errors("mend the row in the source"):
+            async for found in self.reader.stream(entity.extract.rejected_sql, rows=PAGE):
+                await self._write(entity, [tuple(row) for row in found], {})
         for _ in range(MOST_LOOKS):
             self._check_stop()
             self.doing(f"comparing {entity.id}")

@@ -33,9 +33,9 @@ class Capture:
     """The capture of a run's source as journaled.
 
     `name` is that of the slot and its publication, or of the outbox's schema. `fence` is the
-    snapshot that the graph is at, `fence_at` when it was taken, `caught_up` when it was
-    led to a fence for the first time, `stale_since` when a change was applied for the first time after the
-    last validation.
+    snapshot that the graph is at, `fence_at` when it was taken, `caught_up` when it was led to a
+    fence for the first time, `stale_since` when a change was applied for the first time after
+    the last validation.
     """
 
     run: int
@@ -56,6 +56,11 @@ class Capture:
     def moved(self) -> bool:
         """Whether all rows were moved, and changes are applied since."""
         return bool(self.options.get("moved"))
+
+    @property
+    def compare_all(self) -> bool:
+        """Whether changes were lost, so that everything must be compared once."""
+        return bool(self.options.get("compare_all"))
 
     @property
     def reread(self) -> frozenset[TableName]:
@@ -120,11 +125,18 @@ class Captures:
 
     def set_moved(self, run: int) -> None:
         """Journal, before the first change is applied, that the backfill is over for good."""
+        self._set_option(run, "moved", True)
+
+    def set_compare_all(self, run: int, compare: bool) -> None:
+        """Journal that the next cycle must compare everything, or that it did."""
+        self._set_option(run, "compare_all", compare)
+
+    def _set_option(self, run: int, name: str, value: bool) -> None:
         with self._store.write() as db:
             db.execute(
-                "UPDATE capture SET options = json_set(options, '$.moved', json('true'))"
+                f"UPDATE capture SET options = json_set(options, '$.{name}', json(?))"
                 " WHERE run = ?",
-                (run,),
+                (json.dumps(value), run),
             )
 
     def set_reread(self, run: int, tables: Iterable[TableName]) -> None:

@@ -48,7 +48,6 @@ class Follower:
     stop: asyncio.Event
     interval: float = CYCLE_SECONDS
     doing: Callable[[str], None] = lambda text: None
-    compare_all: bool = False
     _told: SyncSnapshot | None = None
     _replica: Replica | None = None
     _figures: Figures | None = None
@@ -104,7 +103,6 @@ class Follower:
     async def _open(self) -> AsyncIterator[Replica]:
         async with self.open_replica() as replica:
             replica.doing = self.doing
-            replica.compare_all = self.compare_all
             if self._figures is not None:  # rates and alarms go on over a reconnection
                 self._figures.counts = replica.spool.counts
                 replica.figures = self._figures
@@ -122,7 +120,6 @@ class Follower:
             raise StopRequested
         await self._while_paused()
         cycle = await replica.cycle()
-        self.compare_all = replica.compare_all
         behind = time.time() - cycle.at
         in_step = cycle.backlog == 0 or behind < IN_STEP_SECONDS
         self._set("in step" if in_step else "catching up", "")

@@ -23,7 +23,7 @@ from geode_tui.migration.events import Level
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.left_out import left_out_of
 from geode_tui.migration.origins import origin_of
-from geode_tui.migration.postgres_origin import PostgresOrigin
+from geode_tui.migration.postgres_origin import PostgresOrigin, compiled, drifted
 from geode_tui.migration.replication.affected import ChangePlan, make_change_plan
 from geode_tui.migration.replication.apply import Applied, CycleWork
 from geode_tui.migration.replication.captures import Capture
@@ -96,7 +96,7 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.figures = Figures(self.spool.counts)
-        self.reread = self.capture.reread
+        self.reread, self.compare_all = self.capture.reread, self.capture.compare_all
         self._stale = {entity.id for entity in self.entities}
 
     @property
@@ -187,7 +187,9 @@ class Replica:
         self.reread = frozenset(await reader.rewritten(self.tables))
         self.journal.captures.set_reread(self.record.number, self.reread)
         applied = await asyncio.to_thread(self.spool.done, seen)
-        self.compare_all = False
+        if self.compare_all:
+            self.compare_all = False
+            self.journal.captures.set_compare_all(self.record.number, False)
         self._account(counts, fence, at)
         self._beat(said)
         return Cycle(fence, at, applied, self.backlog, tuple(m for m in said if BEAT not in m))
@@ -406,6 +408,7 @@ async def open_replica(
         stack.push_async_callback(origin.close)
         await origin.open()
         entities = await origin.entities()
+        _require_undrifted(capture, entities)
         if target is None:
             target = await asyncio.to_thread(
                 open_target, record.target, record.graph or None, create=False
@@ -437,6 +440,18 @@ def require_capture(journal: Journal, record: RunRecord) -> Capture:
             f"go on with: geode-tui resume {record.number}",
         )
     return capture
+
+
+def _require_undrifted(capture: Capture, entities: Sequence[Entity]) -> None:
+    """Refuse a source on which the mapping means something else than when the rows were moved."""
+    before = capture.options.get("compiled")
+    found = drifted(entities, compiled(entities), before) if before else []
+    if found:
+        raise UsageError(
+            f"the source has changed under the mapping: {found[0]}",
+            "rows were moved by what the mapping meant then",
+            "change it back; or mend the mapping and migrate anew",
+        )
 
 
 def new_token() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,6 +90,23 @@ def slot_name(database_oid: int) -> str:
     return f"geode_tui_{database_oid}"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a table as the plan knows them, with their types (oid).
+
+    `told` are those that the stream always tells: not generated ones.
+    """
+
+    types: Mapping[str, int]
+    told: frozenset[str]
+
+    def is_of(self, columns: Sequence[tuple[str, int]]) -> bool:
+        """Whether columns that the stream tells are these; a type of 0 is not known."""
+        names = {name for name, _ in columns}
+        same = all(not kind or self.types.get(name) == kind for name, kind in columns)
+        return same and self.told <= names <= self.types.keys()
+
+
 @dataclass
 class _Intake:
     """Makes what is kept of events, and stores it list by list."""
@@ -98,11 +115,11 @@ class _Intake:
     spool: Spool
     prefix: str
     altered: set[TableName]
+    layouts: Mapping[TableName, Layout]
     from_position: str = ""
     _xid: int = 0
     _skipping: bool = False
     _identities: dict[TableName, tuple[str, ...]] = field(default_factory=dict)
-    _layouts: dict[TableName, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
     async def take(self, events: Sequence[Event], position: str | None) -> int:
         """Store a list of events; how many changes of tables that matter."""
@@ -126,9 +143,8 @@ class _Intake:
 
     def _note(self, columns: Columns) -> None:
         self._identities[columns.table] = columns.identity
-        known = self._layouts.setdefault(columns.table, columns.columns)
-        if known != columns.columns:
-            self._layouts[columns.table] = columns.columns
+        layout = self.layouts.get(columns.table)
+        if layout is not None and not layout.is_of(columns.columns):
             self.altered.add(columns.table)
 
     def _kept(self, change: Change) -> Kept | None:
@@ -157,12 +173,13 @@ class SlotStream:
         spool: Spool,
         prefix: str,
         altered: set[TableName],
+        layouts: Mapping[TableName, Layout],
     ) -> None:
         self.name = slot.name
         self._slot = slot
         self._reading, self._asking = sessions
         self._busy = asyncio.Lock()
-        self._intake = _Intake(plan, spool, prefix, altered)
+        self._intake = _Intake(plan, spool, prefix, altered, layouts)
         self._spool = spool
         self._prefix = prefix
 
@@ -248,12 +265,13 @@ class OutboxStream:
         spool: Spool,
         prefix: str,
         altered: set[TableName],
+        layouts: Mapping[TableName, Layout],
     ) -> None:
         self.name = outbox.schema
         self._outbox = outbox
         self._reading, self._asking = sessions
         self._busy = asyncio.Lock()
-        self._intake = _Intake(plan, spool, prefix, altered)
+        self._intake = _Intake(plan, spool, prefix, altered, layouts)
         self._spool = spool
         self._prefix = prefix
         self._tables = plan.names
@@ -323,10 +341,23 @@ async def open_stream(
 ) -> Stream:
     """The stream of a source; nothing is made yet. Raises ConnectError."""
     sessions = [await source.capture_session() for _ in range(2)]
-    common = (sessions, plan, spool, prefix, altered)
+    layouts = await _layouts(sessions[0], plan.names)
+    common = (sessions, plan, spool, prefix, altered, layouts)
     if way == "slot":
         return SlotStream(Slot(name, PUBLICATION, plan.names), *common)
     return OutboxStream(Outbox(name), *common)
+
+
+async def _layouts(connection: Connection, tables: Sequence[TableName]) -> dict[TableName, Layout]:
+    rows = await connection.fetch(_COLUMNS, [t.schema for t in tables], [t.name for t in tables])
+    types: dict[TableName, dict[str, int]] = {}
+    told: dict[TableName, set[str]] = {}
+    for row in rows:
+        table = TableName(row["schema"], row["name"])
+        types.setdefault(table, {})[row["column"]] = row["type"]
+        if not row["generated"]:
+            told.setdefault(table, set()).add(row["column"])
+    return {t: Layout(known, frozenset(told.get(t, ()))) for t, known in types.items()}
 
 
 def _oldest(row: Any) -> tuple[float | None, str]:
@@ -342,4 +373,13 @@ SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age, pid,
 FROM pg_stat_activity
 WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()
 ORDER BY xact_start NULLS LAST LIMIT 1
+"""
+
+_COLUMNS = """
+SELECT wanted.schema, wanted.name, a.attname::text AS column, a.atttypid AS type,
+       a.attgenerated <> '' AS generated
+FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 """

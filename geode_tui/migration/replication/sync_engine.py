@@ -18,7 +18,7 @@ from geode_tui.migration.events import ZERO_DOWNTIME_PHASES, RunState
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import origin_of
-from geode_tui.migration.postgres_origin import PostgresOrigin
+from geode_tui.migration.postgres_origin import PostgresOrigin, compiled
 from geode_tui.migration.replication.affected import make_change_plan
 from geode_tui.migration.replication.follow import CYCLE_SECONDS, Follower
 from geode_tui.migration.replication.replica import (
@@ -102,14 +102,11 @@ class ZeroDowntimeEngine(Engine):
                 stack.push_async_callback(asyncio.to_thread, target.close)
                 _require_graph(target)
                 await self._prepare(record, target, entities)
-            compare_all = False
-            async with self._captured(record, origin, entities, target) as anew:
-                if self._is_moved(record):
-                    compare_all = anew
-                else:
+            async with self._captured(record, origin, entities, target):
+                if not self._is_moved(record):
                     await self._move(record, origin, target, entities, resumed)
             await origin.close()
-            return await self._catch_up(record, origin, target, compare_all)
+            return await self._catch_up(record, origin, target)
 
     def _is_moved(self, record: RunRecord) -> bool:
         """Whether changes were applied already: then the backfill is behind us for good."""
@@ -150,13 +147,13 @@ class ZeroDowntimeEngine(Engine):
         origin: PostgresOrigin,
         entities: Sequence[Entity],
         target: Target,
-    ) -> AsyncIterator[bool]:
-        """Capture changes, into the spool, while what is inside goes on; whether it is anew."""
+    ) -> AsyncIterator[None]:
+        """Capture changes, into the spool, while what is inside goes on."""
         with self._phase("capture"):
-            replica, anew = await self._set_up(record, origin, entities, target)
+            replica = await self._set_up(record, origin, entities, target)
         replica.start_pump()
         try:
-            yield anew
+            yield
         finally:
             await replica.close()
 
@@ -166,7 +163,7 @@ class ZeroDowntimeEngine(Engine):
         origin: PostgresOrigin,
         entities: Sequence[Entity],
         target: Target,
-    ) -> tuple[Replica, bool]:
+    ) -> Replica:
         captures, number = self._journal.captures, record.number
         capture = captures.of(number)
         if capture is None or capture.state == "torn down":
@@ -174,22 +171,22 @@ class ZeroDowntimeEngine(Engine):
             asked, named = (record.options.get(n, "") for n in ("capture", "capture_name"))
             way, name = await choose_way(origin.source, plan.names, asked, named)
             _require_free(self._journal, record, name)
-            capture = captures.begin(number, way, name, {})
+            capture = captures.begin(number, way, name, {"compiled": compiled(entities)})
         replica = await replica_over(
             self._journal, record, origin, entities, target, capture, self._say, self._stop
         )
         try:
             if capture.state == "active" and not await replica.stream.problems():
-                return replica, False
-            again = capture.state == "active"
-            if again:
+                return replica
+            if capture.state == "active":
                 self._tell("warning", "the capture is lost: it is made anew, and all is compared")
+                captures.set_compare_all(number, capture.moved)
                 await replica.stream.tear_down()
             position = await replica.stream.set_up(self._waiting)
             replica.spool.begin_at(position)
             captures.set_started(number, position)
             self._tell("info", f"changes are captured by {capture.way} {capture.name}")
-            return replica, again
+            return replica
         except BaseException:
             await replica.close()
             raise
@@ -198,9 +195,7 @@ class ZeroDowntimeEngine(Engine):
         who = ", ".join(f"pid {one.pid} {one.application}" for one in blockers[:3])
         self._progress.worker("C", f"the slot waits for open transactions: {who}")
 
-    async def _catch_up(
-        self, record: RunRecord, origin: PostgresOrigin, target: Target, compare_all: bool
-    ) -> Ledger:
+    async def _catch_up(self, record: RunRecord, origin: PostgresOrigin, target: Target) -> Ledger:
         """Follow until little is left, then verify under a snapshot that the graph was led to."""
         found: list[Ledger] = []
 
@@ -216,9 +211,7 @@ class ZeroDowntimeEngine(Engine):
             return True
 
         with self._phase("catch up"):
-            follower = self._follower(record, origin, target)
-            follower.compare_all = compare_all
-            await follower.follow(each)
+            await self._follower(record, origin, target).follow(each)
         return self._judged(found[-1])
 
     def _judged(self, ledger: Ledger) -> Ledger:
@@ -265,8 +258,8 @@ class SyncEngine(ZeroDowntimeEngine):
         assert isinstance(request, SyncRequest)
         self._request = request
         record = self._journal.run(request.run)
-        require_capture(self._journal, record)
         _require_synchronizable(record)
+        require_capture(self._journal, record)
         self._state_before = "differs" if record.state == "differs" else "done"
         dsn = check_dsn(request.source or record.source_dsn)
         origin = origin_of(record, dsn, request.password, self._journal.mapping(record.number))
@@ -297,21 +290,21 @@ class SyncEngine(ZeroDowntimeEngine):
             self._progress.add(known_meter(entity))
         target = await asyncio.to_thread(record.target_plan.open)
         try:
-            compare_all = request.heal and await self._heal(record, origin.again(), target)
-            return await self._sync(record, origin, target, request, compare_all)
+            if request.heal:
+                await self._heal(record, origin.again(), target)
+            return await self._sync(record, origin, target, request)
         finally:
             await asyncio.to_thread(target.close)
 
-    async def _heal(self, record: RunRecord, origin: PostgresOrigin, target: Target) -> bool:
-        """Make a lost capture anew; whether it was lost."""
+    async def _heal(self, record: RunRecord, origin: PostgresOrigin, target: Target) -> None:
+        """Make a capture that is lost anew; the next cycle compares everything then."""
         try:
             await origin.open()
             entities = await origin.entities()
-            replica, anew = await self._set_up(record, origin, entities, target)
+            replica = await self._set_up(record, origin, entities, target)
             await replica.close()
         finally:
             await origin.close()
-        return anew
 
     async def _sync(
         self,
@@ -319,13 +312,12 @@ class SyncEngine(ZeroDowntimeEngine):
         origin: PostgresOrigin,
         target: Target,
         request: SyncRequest,
-        compare_all: bool,
     ) -> Ledger:
         async def each(replica: Replica, cycle: Cycle) -> bool:
             return request.once and _is_near(cycle)
 
         follower = self._follower(record, origin, target)
-        follower.interval, follower.compare_all = request.interval, compare_all
+        follower.interval = request.interval
         try:
             with self._phase("catch up"):
                 try:
