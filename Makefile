@@ -44,6 +44,7 @@ bench: $(READY_DEV) ## measure speed and memory
 bench-faults: $(READY_DEV) ## break runs on purpose and count what is lost
 	@$(RUN) -m benchmarks.faults $(ARGS)
 	@$(RUN) -m benchmarks.damages $(ARGS)
+	@$(RUN) -m benchmarks.followed $(ARGS)
 
 walk: $(READY_DEV) ## walk through a whole migration on the command line
 	@bash tests/walk.sh $(ARGS)

@@ -61,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest begin first: the others fill the gaps that they leave at the end.
 _LONGEST = (
+    "replication",
+    "followed",
     "faults",
     "target_changes",
     "stop_and_kill",

@@ -40,7 +40,7 @@ from tests.conftest import MakeDatabase, run_now
 from tests.geode_loopback import Loopback, User
 from tests.graph_dump import Dump, differences, dump_open
 from tests.migrate import read_catalog
-from tests.targets import Targets, database, loopback, targets
+from tests.targets import GRPC, QUIC, Targets, database, loopback, targets
 
 __all__ = ["loopback", "targets"]
 
@@ -299,7 +299,9 @@ def files(tmp_path: Path, loopback: Loopback) -> Iterator[Targets]:
 def test_every_kind_of_change_arrives_in_every_kind_of_graph(
     make_database: MakeDatabase, tmp_path: Path, targets: Targets, way: str
 ) -> None:
-    """All at once, and then one after the other the way back: nothing is lost, doubled or stale."""
+    """All at once, and then what is left over goes: nothing is lost, doubled or stale."""
+    if (targets.kind, way) in ((GRPC, "outbox"), (QUIC, "slot")):
+        return  # either way is tried over either wire once
     follow = Follow(make_database(SQL), targets.place(), tmp_path, way)
     follow.move()
     follow.change(*CHANGES)
@@ -404,14 +406,11 @@ def _show_socket(server: EmbeddedPostgres, link: Path) -> str:
     return f"postgresql://postgres@/postgres?host={quote(str(link), safe='/')}&port=5432"
 
 
-@pytest.mark.parametrize("kind", ["grpc", "quic"])
-def test_a_target_that_is_away_is_waited_for(
-    make_database: MakeDatabase, tmp_path: Path, kind: str
-) -> None:
+def test_a_target_that_is_away_is_waited_for(make_database: MakeDatabase, tmp_path: Path) -> None:
     """What comes meanwhile is kept on disk, and the slot moves on."""
     graph_file = tmp_path / "server.grafeo"
     with Loopback(users={"geode": User("pw")}, graph_file=graph_file) as server:
-        place = server.dsn(kind, graph="default")
+        place = server.dsn(GRPC, graph="default")
         follow = Follow(make_database(SQL), place, tmp_path)
         follow.move()
         with follow.following():
@@ -421,7 +420,7 @@ def test_a_target_that_is_away_is_waited_for(
             assert "127.0.0.1" in told.reason or "connection" in told.reason, told.reason
             server.start()
             follow.applied()
-        other = server.dsn(kind, graph="other")
+        other = server.dsn(GRPC, graph="other")
         letters, journal = anew(follow, other, tmp_path)
         journal.close()
         one, two = (_moved(server.graph(name)) for name in ("default", "other"))
