@@ -140,6 +140,7 @@ class Writers:
             asyncpg.ForeignKeyViolationError,
             asyncpg.NotNullViolationError,
             asyncpg.DeadlockDetectedError,
+            asyncpg.SerializationError,  # a row went to another partition meanwhile
         ) as error:
             self.refused[error.sqlstate or ""] += 1
         except asyncpg.ReadOnlySQLTransactionError as error:
