@@ -235,6 +235,9 @@ def build_parser() -> argparse.ArgumentParser:
     sync.add_argument(
         "--heal", action="store_true", help="make a lost capture anew, and compare everything"
     )
+    sync.add_argument(
+        "--validate", action="store_true", help="catch up, compare all rows under one snapshot, end"
+    )
     _json(sync)
 
     cutover = _verb(verbs, "cutover", "turn from the source to the graph", _cutover)

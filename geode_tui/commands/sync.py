@@ -8,9 +8,9 @@ from pathlib import Path
 
 from geode_tui.commands.arguments import log_in_again, source_of, target_of
 from geode_tui.commands.migrate import follow
-from geode_tui.commands.output import say, show, show_json
+from geode_tui.commands.output import ledger_document, say, show, show_json, show_ledger
 from geode_tui.commands.standing import sync_lines
-from geode_tui.errors import EXIT_INTERRUPTED, EXIT_OK, RunStopped, UsageError
+from geode_tui.errors import EXIT_DIFFERS, EXIT_INTERRUPTED, EXIT_OK, RunStopped, UsageError
 from geode_tui.mapping.file import load, mapping_hash
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.replication.follow import CYCLE_SECONDS
@@ -18,6 +18,7 @@ from geode_tui.migration.replication.replica import require_capture
 from geode_tui.migration.replication.sync_engine import sync_request
 from geode_tui.migration.runner import Runner
 from geode_tui.target.geode_dsn import graph_identity
+from geode_tui.validation.ledger import Ledger
 
 
 def sync(arguments: argparse.Namespace) -> int:
@@ -33,14 +34,28 @@ def sync(arguments: argparse.Namespace) -> int:
         once=arguments.once,
         interval=interval,
         heal=arguments.heal,
+        validate=arguments.validate,
     )
     say(f"run {record.number}: {record.source} to {record.place}")
     runner = Runner(request)
     pressed = follow(runner)
-    _show(Journal(), record.number, arguments.json)
+    validated = arguments.validate and runner.error is None
+    if not validated:
+        _show(Journal(), record.number, arguments.json)
     if runner.error is not None and not isinstance(runner.error, RunStopped):
         raise runner.error
-    return EXIT_INTERRUPTED if pressed and arguments.once else EXIT_OK
+    if validated and runner.ledger is not None:
+        return _judge(runner.ledger, record.number, arguments.json)
+    return EXIT_INTERRUPTED if pressed and request.once else EXIT_OK
+
+
+def _judge(ledger: Ledger, run: int, json: bool) -> int:
+    """Print a ledger; exit 4 when the graph differs."""
+    if json:
+        show_json({"run": run, **ledger_document(ledger)})
+    else:
+        show_ledger(ledger)
+    return EXIT_OK if ledger.valid else EXIT_DIFFERS
 
 
 def captured_run(journal: Journal, arguments: argparse.Namespace) -> RunRecord:

@@ -228,14 +228,15 @@ def _dead_letters(journal: Journal, run: int) -> _Found:
 def _validated(journal: Journal, record: RunRecord) -> _Found:
     capture = journal.captures.of(record.number)
     newest = _newest_ledger(journal, record)
-    again = "geode-tui validate, with the source, the target and the mapping of the run"
+    again = f"geode-tui sync {record.number} --validate"
     if newest is None:
         return _Found("red", "the graph was never validated", again)
     run, ledger = newest
     if not ledger.valid:
         wrong = sum(not entry.balanced for entry in ledger.entries)
         evidence = f"run {run}: {wrong} of {len(ledger.entries)} entries differ"
-        return _Found("red", evidence, f"geode-tui repair {run} --all", ledger.taken)
+        heal = f"geode-tui sync {record.number} --heal --validate"
+        return _Found("red", evidence, heal, ledger.taken)
     stale = capture.stale_since if capture else None
     if stale is None:
         return _Found("green", f"run {run}; nothing was applied since", at=ledger.taken)

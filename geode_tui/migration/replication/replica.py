@@ -245,6 +245,8 @@ class Replica:
         for text in said:
             if text.startswith(BEAT):
                 sent = float(text.removeprefix(BEAT))
+                if not self._beats or sent < self._beats[0]:
+                    continue  # that of an earlier process tells how long nobody followed
                 self.figures.beat(sent)
                 while self._beats and self._beats[0] <= sent:
                     self._beats.popleft()

@@ -47,13 +47,16 @@ CAUGHT_UP_SECONDS = 5.0
 class SyncRequest(RunRequest):
     """What `sync` is asked to do: follow for `run`; with `once` until it has caught up.
 
-    `heal` makes a lost capture anew and compares everything once. `source` replaces the run's DSN.
+    `heal` makes a lost capture anew and compares everything once, as it does where the newest
+    ledger tells that something differs. `validate` ends with a new ledger, taken under a snapshot
+    that the graph was led to: so it holds while others write. `source` replaces the run's DSN.
     """
 
     run: int = 0
     once: bool = False
     interval: float = CYCLE_SECONDS
     heal: bool = False
+    validate: bool = False
 
 
 def sync_request(
@@ -65,6 +68,7 @@ def sync_request(
     once: bool = False,
     interval: float = CYCLE_SECONDS,
     heal: bool = False,
+    validate: bool = False,
 ) -> SyncRequest:
     """The request to synchronize a run."""
     return SyncRequest(
@@ -74,9 +78,10 @@ def sync_request(
         record.graph or None,
         password=password,
         run=record.number,
-        once=once,
+        once=once or validate,
         interval=interval,
         heal=heal,
+        validate=validate,
     )
 
 
@@ -292,6 +297,8 @@ class SyncEngine(ZeroDowntimeEngine):
         try:
             if request.heal:
                 await self._heal(record, origin.again(), target)
+                if request.validate or self._differs(record):
+                    self._journal.captures.set_compare_all(record.number, True)
             return await self._sync(record, origin, target, request)
         finally:
             await asyncio.to_thread(target.close)
@@ -306,6 +313,10 @@ class SyncEngine(ZeroDowntimeEngine):
         finally:
             await origin.close()
 
+    def _differs(self, record: RunRecord) -> bool:
+        ledger = self._journal.ledger(record.number)
+        return ledger is not None and not ledger.valid
+
     async def _sync(
         self,
         record: RunRecord,
@@ -314,7 +325,12 @@ class SyncEngine(ZeroDowntimeEngine):
         request: SyncRequest,
     ) -> Ledger:
         async def each(replica: Replica, cycle: Cycle) -> bool:
-            return request.once and _is_near(cycle)
+            if not (request.once and _is_near(cycle)):
+                return False
+            if request.validate:
+                ledger = self._judged(await replica.validate())
+                self._state_before = "done" if ledger.valid else "differs"
+            return True
 
         follower = self._follower(record, origin, target)
         follower.interval = request.interval
