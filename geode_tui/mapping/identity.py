@@ -107,11 +107,18 @@ def compile_dependents(
 def _document(
     table: Table, columns: Sequence[str], alias: str, place: str | None = None
 ) -> exp.Subquery:
-    """The rows of a JSON document, `$1`, as rows with some columns of a table."""
-    declared = [f"{_quoted(name)} {cursor_type(column_named(table, name))}" for name in columns]
-    if place is not None:
-        declared.append(f"{_quoted(place)} int")
-    rows = f"SELECT * FROM jsonb_to_recordset($1::jsonb) AS x({', '.join(declared)})"
+    """The rows of a JSON document, `$1`, as rows with some columns of a table.
+
+    They are read as texts and cast: a text that is given to a column of JSON would be a JSON text.
+    """
+    names = [_quoted(name) for name in columns]
+    told = [f"{name} text" for name in names] + ([f"{_quoted(place)} int"] if place else [])
+    chosen = [
+        f"CAST(x.{name} AS {cursor_type(column_named(table, column))}) AS {name}"
+        for name, column in zip(names, columns, strict=True)
+    ]
+    chosen += [f"x.{_quoted(place)}"] if place else []
+    rows = f"SELECT {', '.join(chosen)} FROM jsonb_to_recordset($1::jsonb) AS x({', '.join(told)})"
     named_so = exp.TableAlias(this=exp.to_identifier(alias))
     return exp.Subquery(this=exp.Var(this=rows), alias=named_so)
 
