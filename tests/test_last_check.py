@@ -18,15 +18,20 @@ CREATE TABLE visit (id int, at date, customer int REFERENCES customer, PRIMARY K
   PARTITION BY RANGE (at);
 CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
 CREATE TABLE visit_2 PARTITION OF visit FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');
+CREATE TABLE note (text text); ALTER TABLE note REPLICA IDENTITY FULL;
+INSERT INTO note VALUES ('a'), ('b'), ('a');
+CREATE TABLE rate (code numeric PRIMARY KEY); INSERT INTO rate VALUES (1.0), (2.50);
+CREATE TABLE used (id int PRIMARY KEY, rate numeric REFERENCES rate);
+INSERT INTO used VALUES (1, 1);
 INSERT INTO visit SELECT g, date '2026-01-01' + g, g FROM generate_series(1, 100) g;
 """
 MISSED = {
     "an update": "UPDATE customer SET name = 'missed' WHERE id = 7",
     "an insert": "INSERT INTO customer VALUES (700, 'missed', 1)",
     "a delete": "DELETE FROM purchase WHERE id = 9",
-    "a foreign key": "UPDATE purchase SET customer = 50 WHERE id = 10",
-    "a row of a partition": "UPDATE visit SET customer = 50 WHERE id = 9",
+    "a foreign key, in a partition": "UPDATE visit SET customer = 50 WHERE id = 10",
     "a row that goes to another partition": "UPDATE visit SET at = '2026-12-12' WHERE id = 9",
+    "a row without a key": "UPDATE note SET text = 'd' WHERE text = 'b'",
     "a key": "UPDATE customer SET id = 701 WHERE id = 700",
 }
 
@@ -63,6 +68,9 @@ def test_changes_that_capture_told_of_are_compared_row_by_row(
             "DELETE FROM purchase WHERE id = 12",
             "UPDATE visit SET at = '2026-12-12' WHERE id = 9",
             "UPDATE visit SET customer = NULL WHERE id = 10",
+            "UPDATE note SET text = 'c' WHERE text = 'b'",  # a table without a key
+            "DELETE FROM note WHERE ctid = (SELECT min(ctid) FROM note)",
+            "UPDATE used SET rate = 2.5; INSERT INTO used VALUES (2, 1.00)",  # its end is joined
             "INSERT INTO customer VALUES (900, 'nan', 'NaN')",  # a dead letter
             "INSERT INTO purchase VALUES (1002, 900, 5)",  # and an orphan
         )
@@ -74,6 +82,8 @@ def test_changes_that_capture_told_of_are_compared_row_by_row(
     assert counts["Purchase"] == 3
     assert counts["(Purchase)-[HAS_CUSTOMER]->(Customer)"] == 3
     assert counts["Visit"] == 2
+    assert counts["Note"] == 1
+    assert "(Used)-[HAS_RATE]->(Rate)" in counts
     nothing = stepped(moved, lambda: None)
     assert nothing.valid
     assert {entry.sampled for entry in nothing.entries} == {0}
@@ -83,7 +93,7 @@ def test_changes_that_capture_told_of_are_compared_row_by_row(
 def test_a_change_that_capture_missed_is_found(make_database: MakeDatabase, tmp_path: Path) -> None:
     """Somebody disables the triggers for a moment; nothing in the stream tells of it."""
     moved = move(make_database(SQL + PARTS), tmp_path, "outbox")
-    tables = ("customer", "purchase", "visit")
+    tables = ("customer", "purchase", "visit", "note")
     disabled, enabled = (
         "".join(f"ALTER TABLE {name} {what} TRIGGER USER;" for name in tables)
         for what in ("DISABLE", "ENABLE")

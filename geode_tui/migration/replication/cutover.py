@@ -61,6 +61,7 @@ from geode_tui.migration.replication.state import (
 from geode_tui.migration.replication.way_back import go_back
 from geode_tui.source.freeze import Freeze, FreezeMethod, standing
 from geode_tui.source.introspect import Connection
+from geode_tui.validation.ledger import Ledger
 
 Method = Literal["auto", "lock", "trigger", "hook"]
 BUDGET_SECONDS = 5.0
@@ -79,6 +80,7 @@ _MARGIN_SECONDS = 0.1
 _LOOK_SECONDS = 0.1
 _QUICK_SECONDS = 1.0
 _BEAT_SECONDS = 1.0
+_WHOLE_TIMES = 3
 _NOT_TO_BE_LED = frozenset(("capture", "drift"))
 """Where these gates are shut the graph is not led on, not even to measure the lag."""
 _LATE_SECONDS = 10.0
@@ -435,26 +437,26 @@ class CutoverEngine:
         until = time.monotonic() + DRAIN_SECONDS
         most = min(_QUICK_SECONDS, self._request.budget_seconds / 3)
         await self._bounded(replica.cycle())
-        whole = await self._bounded(replica.validate(stale_only=True))
-        while True:
+        whole = found = await self._bounded(replica.validate(stale_only=True))
+        for _ in range(_WHOLE_TIMES):
             if not whole.valid:
                 raise _differs(whole.entries, self._record.number)
             self._last = LastCheck(replica, whole.fence)
-            if (told := await self._drained(self._last, most, until)) is not None:
-                return told
+            took, found = await self._drained(self._last, most, until)
+            if found.valid:
+                return f"all compared; what is new takes {took:.2f} s"
             # A table may have been truncated under the snapshot: only looking at all tells.
             whole = await self._bounded(replica.validate())
+        raise _differs(found.entries, self._record.number)
 
-    async def _drained(self, last: LastCheck, most: float, until: float) -> str | None:
-        """Step by step until one is short; None where something differs."""
+    async def _drained(self, last: LastCheck, most: float, until: float) -> tuple[float, Ledger]:
+        """Step by step until one is short, or something differs: how long it took, and what."""
         while True:
             begun = time.monotonic()
             ledger = await self._bounded(last.step())
             took = time.monotonic() - begun
-            if not ledger.valid:
-                return None
-            if took <= most:
-                return f"all compared; what is new takes {took:.2f} s"
+            if took <= most or not ledger.valid:
+                return took, ledger
             if time.monotonic() > until:
                 raise BusyError(
                     "the graph cannot keep up with the source",
