@@ -76,12 +76,12 @@ The panes:
         #cutover-rehearsals { width: 2fr; }
         #cutover-rehearsals VerticalScroll { padding: 0 1; }
         #rehearsals-text { height: auto; }
-        &.-moving #countdown-box { height: 13; border: heavy $primary; }
+        &.-moving #countdown-box { height: 30%; min-height: 13; border: heavy $primary; }
         &.-frozen #countdown-box { border: heavy $warning; }
         &.-moving #cutover-below { height: 7; }
         &.-narrow {
             #countdown-box { display: none; border: none; }
-            &.-moving #countdown-box { display: block; height: 7; }
+            &.-moving #countdown-box { display: block; height: 7; min-height: 0; }
             #cutover-above, #cutover-below { height: auto; }
             #cutover-above.-holds-shown, #cutover-below.-holds-shown { height: 1fr; }
             Pane.-shown { width: 1fr; height: 1fr; }
@@ -89,7 +89,7 @@ The panes:
         }
         &.-short {
             #cutover-head { max-height: 2; }
-            &.-moving #countdown-box { height: 4; }
+            &.-moving #countdown-box { height: 4; min-height: 0; }
             #gate-detail { display: none; }
         }
         &.-empty {

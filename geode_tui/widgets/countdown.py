@@ -26,7 +26,7 @@ _FONT = {
     ".": ". . . . #",
     "-": "... ... ### ... ...",
 }
-_LARGEST = 4
+_LARGEST = 8
 _HALVES = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
 
 

@@ -28,6 +28,7 @@ CUTOVER_STATES: dict[CutoverState, tuple[str, str, str]] = {
     "fallen back": ("↺", "fallen back: the source is the master", "$text-warning"),
     "failed": ("✗", "failed", "$text-error"),
 }
+_LEFT_OPEN = ("! left open", "$text-warning")
 _SILENT = 2.0
 """A cutover tells of itself several times a second."""
 _BAR = 20
@@ -35,10 +36,14 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _Part = tuple[str, str]
 
 
-def cutover_mark(cutover: CutoverSnapshot) -> tuple[str, str]:
+def cutover_mark(sight: ReplicationSight) -> tuple[str, str]:
     """The state for the line of all screens: a word only while something moves or is wrong."""
-    glyph, words, colour = CUTOVER_STATES[cutover.state]
-    if cutover.state in (*MOVING, "failed"):
+    if sight.cutover is None:
+        return "", ""
+    if sight.left_open:
+        return _LEFT_OPEN
+    glyph, words, colour = CUTOVER_STATES[sight.cutover.state]
+    if sight.cutover.state in (*MOVING, "failed"):
         return f"{glyph} {words}", colour
     return glyph, colour
 
@@ -57,6 +62,8 @@ def cutover_head(sight: ReplicationSight, now: float, doing: str = "") -> Conten
     elif cutover is not None:
         glyph, words, colour = CUTOVER_STATES[cutover.state]
         text = f"{glyph} {words}"
+        if sight.left_open and cutover.state in STILL:
+            text, colour = _LEFT_OPEN
         kind = " · rehearsal" if cutover.rehearsal and cutover.state != "rehearsed" else ""
         kind += f" · {cutover.method}" if cutover.method else ""
     parts: list[_Part] = [(text, f"bold {colour}"), (f"   run {sight.run}", "bold")]

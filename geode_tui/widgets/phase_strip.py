@@ -89,9 +89,7 @@ def _sync_mark(sight: ReplicationSight | None) -> PhaseMark:
 
 
 def _cutover_mark(sight: ReplicationSight | None) -> PhaseMark:
-    if sight is None or sight.cutover is None:
-        return _NOTHING
-    return PhaseMark(*cutover_mark(sight.cutover))
+    return _NOTHING if sight is None else PhaseMark(*cutover_mark(sight))
 
 
 class PhaseStrip(Widget):
