@@ -147,6 +147,17 @@ async def test_a_synchronization_that_was_killed_is_not_shown_as_going(
         assert not {"pause", "stop"} & set(footer_keys(sit.app))
 
 
+async def test_after_the_cutover_nobody_waits_for_a_word(journal: Journal, tmp_path: Path) -> None:
+    """The capture is taken back: that nothing is told is as it should be."""
+    number = captured_run(journal)
+    told_sync(journal, number, told_at=time.time() - 75)
+    journal.captures.set_state(number, "torn down", "the cutover is kept")
+    async with sitting("sync", tmp_path) as sit:
+        await sit.sees("■ torn down", "lag 0.42 s")
+        assert "no word for" not in sit.text
+        assert not {"run", "once", "pause"} & set(footer_keys(sit.app))
+
+
 @pytest.mark.parametrize("size", [NARROW, NORMAL])
 async def test_a_lost_capture_is_red_and_named_with_the_next_step(
     journal: Journal, tmp_path: Path, size: tuple[int, int]

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from geode_tui.migration.replication.sight import MOVING, STILL, ReplicationSight
-from geode_tui.screens.cutover_keys import CutoverKeys
+from geode_tui.screens.cutover_keys import CHECK, CutoverKeys
 from geode_tui.screens.replication import key_line
 from geode_tui.widgets.countdown import Countdown
 from geode_tui.widgets.cutover_text import (
@@ -101,7 +101,7 @@ The panes:
 
     def __init__(self) -> None:
         super().__init__()
-        self._run = 0
+        self._begun = False
 
     def compose_body(self) -> ComposeResult:
         """The state, the countdown, gates, steps, sessions, rehearsals; or what to do first."""
@@ -145,8 +145,10 @@ The panes:
         now, cutover = time.time(), sight.cutover
         state = cutover.state if cutover is not None else None
         moving = state in MOVING and not (sight.left_open and state in STILL)
-        if moving and not self.has_class("-moving"):  # from here on the steps are what matters
+        begun = moving or self.workspace.cutting not in ("", CHECK)
+        if begun and not self._begun:  # from here on the steps are what matters
             self.query_one(Panes).go_to(self.query_one("#cutover-steps", Pane))
+        self._begun = begun
         self.set_class(moving, "-moving")
         self.set_class(moving and state in STILL, "-frozen")
         self.update("#cutover-head", cutover_head(sight, now, self.workspace.cutting))

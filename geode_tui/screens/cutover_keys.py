@@ -334,8 +334,8 @@ class CutoverKeys(ReplicationScreen):
         if sight is None:
             return
         text = (
-            f"{_from_to(sight)}\n\nThe graph stays the master and the watch window ends: it cannot"
-            " fall back after that."
+            f"{_from_to(sight)}\n\nThe graph stays the master, the watch window ends, and the"
+            " source keeps no changes for us any more."
         )
         if await self._confirmed(sight, "keep the graph?", text, "keep"):
             await self._ask_or_do(sight, "keep", cutover_child.keep)

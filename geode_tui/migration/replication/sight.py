@@ -20,6 +20,8 @@ from geode_tui.paths import journal_there
 
 CURVE_SECONDS = 600.0
 """Curves show so long a time."""
+ENDED = ("cut over", "torn down")
+"""States of a capture that nobody follows any more."""
 AT_REST = ("stopped", "failed")
 """States of a synchronization that no process drives."""
 STILL = ("freezing", "frozen")
@@ -72,7 +74,7 @@ class ReplicationSight:
     def sync_silence(self, now: float) -> float | None:
         """Seconds since synchronization told of itself; None where it need not."""
         sync = self.sync
-        if sync is None or sync.state in AT_REST:
+        if sync is None or sync.state in AT_REST or self.capture.state in ENDED:
             return None
         return max(0.0, now - sync.told_at)
 
