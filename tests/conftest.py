@@ -64,6 +64,7 @@ _LONGEST = (
     "replication",
     "followed",
     "faults",
+    "cutover_document",
     "target_changes",
     "stop_and_kill",
     "new_snapshot",
