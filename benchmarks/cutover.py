@@ -32,6 +32,7 @@ from geode_tui.migration.journal import Journal
 from geode_tui.migration.replication.cutover import CutoverEngine, CutoverRequest, Method
 from geode_tui.migration.replication.cutovers import percentile
 from geode_tui.migration.replication.state import CutoverSnapshot
+from geode_tui.migration.replication.sync_engine import sync_request
 from geode_tui.migration.runner import Runner, RunRequest
 from geode_tui.source.postgres import Source
 
@@ -101,7 +102,18 @@ async def _mapping(dsn: str) -> Mapping:
         await source.close()
 
 
+def _follow(journal: Journal) -> None:
+    """Synchronization has followed until now, as it does before a cutover."""
+    request = sync_request(journal.run(1), journal, once=True)
+    runner = Runner(request, journal=journal.path)
+    runner.start()
+    runner.join()
+    if runner.error is not None:
+        raise runner.error
+
+
 def _rehearse(journal: Journal, method: Method, number: int) -> CutoverSnapshot:
+    _follow(journal)
     request = CutoverRequest(
         1,
         rehearse=True,
