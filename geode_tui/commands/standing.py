@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from geode_tui.commands.output import aligned, duration
+from geode_tui.commands.output import aligned, duration, visible
 from geode_tui.migration.chunks import EntityRecord
 from geode_tui.migration.events import EntityProgress, PhaseProgress, RunSnapshot
 from geode_tui.migration.journal import Journal, RunRecord
@@ -324,6 +324,7 @@ def status_text(document: dict[str, Any]) -> str:
             title = "settings" if name == "knobs" else "source"
             lines.append(f"{title}: " + " · ".join(f"{k} {v}" for k, v in document[name].items()))
     lines += sync_lines(document["sync"])
+    lines += _cutover_lines(document["cutover"])
     header = ("entity", "state", "rows", "of", "share", "rate", "eta", "chunks", "retries")
     rows = [_cells(entity) for entity in document["entities"]]
     if rows:
@@ -364,6 +365,31 @@ def sync_lines(sync: dict[str, Any] | None) -> list[str]:
         lines.append(
             f"! {alarm['what']}: {alarm['next_step']}" if alarm["next_step"] else alarm["what"]
         )
+    return lines
+
+
+def _cutover_lines(cutover: dict[str, Any] | None) -> list[str]:
+    """How a cutover stands, in lines for a person; none where there is none."""
+    if cutover is None or cutover["state"] == "gates":
+        return []
+    what = "rehearsal" if cutover["rehearsal"] else "cutover"
+    running = [step["title"] for step in cutover["steps"] if step["state"] == "running"]
+    parts = [f"{what} {cutover['state']}", *running]
+    if cutover["frozen_at"] is not None:
+        until = cutover["released_at"] or time.time()
+        words = "writes stood" if cutover["released_at"] else "writes stand since"
+        stood = max(0.0, until - cutover["frozen_at"])
+        parts.append(f"{words} {stood:.1f} s of {cutover['budget_seconds']:g} s")
+    if cutover["state"] == "watching" and cutover["watch_until"] is not None:
+        left = max(0.0, cutover["watch_until"] - time.time())
+        parts.append(f"its watch window ends in {duration(left)}")
+    lines = [" · ".join(parts)]
+    for one in cutover["blocked"]:
+        who = f"pid {one['pid']} {one['user']} {one['application']}"
+        lines.append("  " + visible(f"{who} waits: {one['query']}"))
+    if cutover["error"]:
+        step = f": {cutover['next_step']}" if cutover["next_step"] else ""
+        lines.append("! " + visible(f"{cutover['error']}{step}"))
     return lines
 
 
