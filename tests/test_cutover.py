@@ -481,3 +481,21 @@ def test_what_cannot_be_is_refused_before_anything_is_done(shared: Moved) -> Non
         with pytest.raises(UsageError, match=why):
             shared.cut_over(**fields)
     assert len(shared.journal.cutovers.all(1)) == begun
+
+
+def test_whoever_waits_to_truncate_does_not_hold_up_what_reads(own: Moved) -> None:
+    """A lock that waits stands before all that come later; our own reading must not be of them."""
+    waiting = threading.Thread(target=execute, args=(own.dsn, "TRUNCATE purchase"))
+
+    def see(snapshot: CutoverSnapshot) -> None:
+        if waiting.ident is None and snapshot.state == "frozen":
+            waiting.start()
+
+    engine = CutoverEngine(own.journal, see)
+    request = own.request(rehearse=True, method="lock", budget_seconds=15)
+    snapshot = run_now(engine.run(request))
+    waiting.join()
+    assert snapshot.state == "rehearsed"
+    assert snapshot.frozen_at is not None
+    assert snapshot.released_at is not None
+    assert snapshot.released_at - snapshot.frozen_at < 10

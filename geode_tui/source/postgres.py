@@ -268,6 +268,16 @@ class Source:
             raise
         return reader
 
+    async def steady(self, tables: Sequence[TableName]) -> SteadyReader:
+        """A session that holds `tables` against rewriting, and reads what is committed by now."""
+        reader = SteadyReader(await _open(self._dsn, self._password, self._wait))
+        try:
+            await reader.hold(tables)
+        except BaseException:
+            await reader.close()
+            raise
+        return reader
+
     async def snapshot(self, tables: Sequence[TableName]) -> SnapshotHolder:
         """Lock `tables` against rewriting (ACCESS SHARE) and export one snapshot of them.
 
@@ -400,6 +410,32 @@ class Reader:
             raise read_error(error) from error
         except _BROKEN as error:
             raise lost_error(error) from error
+
+
+class SteadyReader(Reader):
+    """A session that keeps the tables from being rewritten, and sees what is committed by now.
+
+    For a time when writes stand: whoever waits to truncate cannot get before it, as it could
+    before a session that only comes.
+    """
+
+    fence = ""
+
+    async def hold(self, tables: Sequence[TableName]) -> None:
+        """Lock the tables (ACCESS SHARE). Raises BusyError where a lock is not had in 2 s."""
+        await self._run("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
+        await self._run(_BULK_SETTINGS)
+        await self._run("SET LOCAL lock_timeout = '2s'")
+        for some in batched(tables, 200):
+            names = ", ".join(qualified(table) for table in some)
+            await self._run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        await self._run("SET LOCAL lock_timeout = 0")
+        await self.fetch(_TYPE_SEARCH_PATH)
+
+    async def look(self) -> str:
+        """What is committed by now, as a snapshot's text; also kept as `fence`."""
+        self.fence = str((await self.fetch("SELECT pg_current_snapshot()::text"))[0][0])
+        return self.fence
 
 
 class SnapshotHolder(Reader):

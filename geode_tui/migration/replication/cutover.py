@@ -78,6 +78,7 @@ TAKE_OVER_SECONDS = 60.0
 _MARGIN_SECONDS = 0.1
 """So much before its end a freeze is given up by us, so that it is never seen to end."""
 _LOOK_SECONDS = 0.1
+_HOLD_TRIES = 10
 _QUICK_SECONDS = 1.0
 _BEAT_SECONDS = 1.0
 _WHOLE_TIMES = 3
@@ -368,6 +369,7 @@ class CutoverEngine:
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
+            await replica.let_go()
             asking.terminate()
             looking.terminate()
 
@@ -384,11 +386,14 @@ class CutoverEngine:
         async with self._step("drain") as told:
             told.text = await self._drain(replica)
         async with self._step("freeze") as told:
+            if method == "lock":
+                await self._bounded(self._hold(replica))
             told.text = await self._let_stand(method)
         async with self._step("token") as told:
             told.text = await self._await_token(replica)
         async with self._step("check") as told:
             told.text = await self._check(asking)
+        await replica.let_go()
         if self._request.rehearse:
             async with self._step("release") as told:
                 await self._let_go()
@@ -463,6 +468,16 @@ class CutoverEngine:
                     f"to apply and compare what is new takes {took:.1f} s",
                     "cut over when less is written, or give a larger --budget",
                 )
+
+    async def _hold(self, replica: Replica) -> None:
+        """Hold the tables by the session that reads them, so that no TRUNCATE waits before it."""
+        for _ in range(_HOLD_TRIES - 1):
+            try:
+                await replica.hold()
+                return
+            except BusyError:
+                await asyncio.sleep(_LOOK_SECONDS)
+        await replica.hold()
 
     async def _let_stand(self, method: str) -> str:
         assert self._freeze is not None

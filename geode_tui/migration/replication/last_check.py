@@ -12,13 +12,11 @@ entity is compared as a whole when a change has touched it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from geode_tui.errors import GeodeTuiError
 from geode_tui.mapping.model import FINGERPRINT
 from geode_tui.migration.left_out import LeftOutOfGraph, left_out_of
 from geode_tui.migration.replication.replica import Replica
@@ -55,16 +53,12 @@ class LastCheck:
     async def step(self) -> Ledger:
         """Lead the graph to a new snapshot, and compare what is new. Raises GeodeTuiError."""
         replica = self.replica
-        holder = await replica.origin.source.snapshot(())
-        try:
+        async with replica.at_fence() as holder:
             await replica.cycle(holder, holder.fence)
             record = replica.record
             out = await asyncio.to_thread(left_out_of, replica.journal, record.target, record.graph)
             touched = self._counts()
             ledger = await self._compared(holder, holder.fence, out, touched)
-        finally:
-            with contextlib.suppress(GeodeTuiError):
-                await holder.close()
         if ledger.valid:
             self.since, self.touched = holder.fence, touched
         return ledger

@@ -32,7 +32,7 @@ from geode_tui.migration.replication.spool import Spool
 from geode_tui.migration.replication.state import SyncSnapshot
 from geode_tui.migration.replication.stream import Stream, open_stream
 from geode_tui.source.dsn import check_dsn
-from geode_tui.source.postgres import Reader
+from geode_tui.source.postgres import Reader, SnapshotHolder, SteadyReader
 from geode_tui.target import open_target
 from geode_tui.target.model import Target
 from geode_tui.validation.compare import always
@@ -86,6 +86,7 @@ class Replica:
     reread: frozenset[TableName] = frozenset()
     figures: Figures = field(init=False)
     _reader: Reader | None = None
+    _steady: SteadyReader | None = None
     _pumping: asyncio.Task[None] | None = None
     _broken: GeodeTuiError | None = None
     _polling: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -154,7 +155,8 @@ class Replica:
                     return await self._cycle(reader, fence)
                 own, fence = await self._fresh()
                 cycle = await self._cycle(own, fence)
-                await own.leave()  # locks that stay would be in the way of a TRUNCATE, and of us
+                if self._steady is None:
+                    await own.leave()  # locks would be in the way of a TRUNCATE, and of us
                 return cycle
             except BaseException:
                 await self._forget_reader()
@@ -221,7 +223,39 @@ class Replica:
                 )
             tell(f"waits for the token; {cycle.backlog:,} changes are on their way")
 
+    async def hold(self) -> None:
+        """Read by one session that holds all tables against rewriting, until `let_go`.
+
+        For a freeze by locks: a TRUNCATE that waits behind it would hold up every new reader. To be
+        called just before. Raises BusyError.
+        """
+        self._steady = await self.origin.source.steady(self.tables)
+
+    async def let_go(self) -> None:
+        """Read by snapshots again; nothing where nothing is held."""
+        if self._steady is not None:
+            await self._steady.close()
+            self._steady = None
+
+    @contextlib.asynccontextmanager
+    async def at_fence(
+        self, locked: Sequence[TableName] = ()
+    ) -> AsyncIterator[SnapshotHolder | SteadyReader]:
+        """A reader at a new fence; `locked` are held against rewriting meanwhile."""
+        if self._steady is not None:
+            await self._steady.look()
+            yield self._steady
+            return
+        holder = await self.origin.source.snapshot(locked)
+        try:
+            yield holder
+        finally:
+            with contextlib.suppress(GeodeTuiError):
+                await holder.close()
+
     async def _fresh(self) -> tuple[Reader, str]:
+        if self._steady is not None:
+            return self._steady, await self._steady.look()
         if self._reader is None:
             self._reader = await self.origin.source.reader()
             await self._reader.leave()
@@ -290,15 +324,11 @@ class Replica:
         # Locks are for those that need them: who waits to truncate holds everybody up behind it.
         locked: set[TableName] = set()
         for _ in range(VALIDATE_ATTEMPTS):
-            holder = await self.origin.source.snapshot(sorted(locked))
-            try:
+            async with self.at_fence(sorted(locked)) as holder:
                 await self.cycle(holder, holder.fence)
                 stale = [e for e in self.entities if e.id in self._stale or not stale_only]
                 ledger = await self.compare(holder, holder.fence, stale)
                 rewritten = await holder.rewritten(self.tables)
-            finally:
-                with contextlib.suppress(GeodeTuiError):
-                    await holder.close()
             if not rewritten:
                 break
             locked.update(rewritten)
@@ -346,6 +376,7 @@ class Replica:
             self._pumping.cancel()
             await asyncio.gather(self._pumping, return_exceptions=True)
         await self._forget_reader()
+        await self.let_go()
         await self.stream.close()
         self.spool.close()
 
