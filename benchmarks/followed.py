@@ -284,6 +284,7 @@ class Trial:
         method = self._rng.choice(("lock", "trigger"))
         verb = ["cutover", "1", *source, "--yes", "--method", method, "--budget", "60"]
         verb += ["--watch", "0", "--lag", "120", "--calm", "1", "--waive", "rehearsal=a trial"]
+        verb += ["--waive", "lag=a trial"]
         verb += ["--waive", "dead_letters=readings that are on no day"]
         self._through(("sync", *source, "--once"), ("sync", *source, "--once"))
         process = self._start(verb)
