@@ -521,6 +521,14 @@ def test_a_table_that_is_rewritten_is_read_again(follow: Follow, files: Targets)
     assert_same(follow, files)
 
 
+def test_another_database_is_not_followed(follow: Follow, make_database: MakeDatabase) -> None:
+    """Not even one of the same name of tables: it says which one it was."""
+    record = follow.journal.run(1)
+    request = sync_request(record, follow.journal, source=make_database(SQL), once=True)
+    with pytest.raises(UsageError, match="another database"):
+        follow._driven(Runner(request, journal=follow.journal.store.path))
+
+
 # --- and it can all be taken back
 
 

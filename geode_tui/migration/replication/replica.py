@@ -440,6 +440,7 @@ async def open_replica(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(origin.close)
         await origin.open()
+        _require_same_database(record, origin)
         entities = await origin.entities()
         _require_undrifted(capture, entities)
         if target is None:
@@ -473,6 +474,19 @@ def require_capture(journal: Journal, record: RunRecord) -> Capture:
             f"go on with: geode-tui resume {record.number}",
         )
     return capture
+
+
+def _require_same_database(record: RunRecord, origin: PostgresOrigin) -> None:
+    """Refuse to follow another database than the one that the rows came from."""
+    before, facts = record.options.get("source", {}), origin.source.facts
+    now = {"database": facts.database, "database oid": str(facts.database_oid)}
+    other = [name for name, value in now.items() if before.get(name, value) != value]
+    if other:
+        raise UsageError(
+            f"run {record.number} was moved from another database",
+            f"its {other[0]} was {before[other[0]]}, this one's is {now[other[0]]}",
+            "name the same --source",
+        )
 
 
 def _require_undrifted(capture: Capture, entities: Sequence[Entity]) -> None:

@@ -20,6 +20,7 @@ from geode_tui.migration.origin import Origin
 from geode_tui.migration.origins import origin_of
 from geode_tui.migration.postgres_origin import PostgresOrigin, compiled
 from geode_tui.migration.replication.affected import make_change_plan
+from geode_tui.migration.replication.captures import Capture
 from geode_tui.migration.replication.follow import CYCLE_SECONDS, Follower
 from geode_tui.migration.replication.replica import (
     Cycle,
@@ -264,7 +265,7 @@ class SyncEngine(ZeroDowntimeEngine):
         self._request = request
         record = self._journal.run(request.run)
         _require_synchronizable(record)
-        require_capture(self._journal, record)
+        _require_not_flipped(require_capture(self._journal, record))
         self._state_before = "differs" if record.state == "differs" else "done"
         dsn = check_dsn(request.source or record.source_dsn)
         origin = origin_of(record, dsn, request.password, self._journal.mapping(record.number))
@@ -423,6 +424,15 @@ def _require_graph(target: Target) -> None:
     if isinstance(target, ChunkedTarget):
         raise UsageError(
             "files cannot follow a source", "they are written once", "name a graph as --target"
+        )
+
+
+def _require_not_flipped(capture: Capture) -> None:
+    if capture.state == "cut over":
+        raise UsageError(
+            f"run {capture.run} was cut over",
+            "the graph is what counts now, and the source would undo what was written to it",
+            f"fall back first: geode-tui cutover {capture.run} --fall-back",
         )
 
 
