@@ -21,8 +21,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from geode_tui.errors import EXIT_DIFFERS
 from geode_tui.migration.replication.gates import TITLES
 from geode_tui.migration.replication.hooks import HOOKS
+from geode_tui.target import open_target
 from tests.command_line import CommandLine, Finished, Started, execute
 from tests.conftest import MakeDatabase, run_now
 from tests.documentation import documented_keys
@@ -115,6 +117,14 @@ class Night:
         assert ended.code == 1
         assert "is not there" in ended.err
         assert re.search(r"^! slot .* is not there.*geode-tui sync 1 --heal$", ended.out, re.M)
+        self.run(command)
+
+    def heal_graph(self, command: str) -> None:
+        """Somebody has written to the graph: it is found, and mended by the command."""
+        graph = open_target(str(self.line.folder / "shop.grafeo"), None, create=False)
+        graph.run_together([("MATCH (c:Customer {id: 5}) DETACH DELETE c", {})], lambda told: None)
+        graph.close()
+        assert "mismatched" in self.run("geode-tui sync 7 --validate", EXIT_DIFFERS).out
         self.run(command)
 
     def parallel(self, command: str) -> None:
@@ -268,6 +278,7 @@ def night(make_database: MakeDatabase, tmp_path: Path) -> Iterator[Night]:
 SPECIAL: dict[str, Callable[[Night, str], object]] = {
     "geode-tui sync 7": Night.follow,
     "geode-tui sync 7 --heal --once": Night.heal,
+    "geode-tui sync 7 --heal --validate": Night.heal_graph,
     "geode-tui parallel": Night.parallel,
     "geode-tui cutover 7 --gates": Night.gates,
     "geode-tui deadletters retry": Night.retry,
