@@ -319,7 +319,7 @@ def test_another_database_than_that_of_the_run(shared: Moved, make_database: Mak
     """Named by mistake, with the very same tables: it is not touched."""
     other = make_database(SQL)
     before = run_now(state_of(other))
-    gate = refused(shared, "drift", "lag", source=other)
+    gate = refused(shared, "drift", source=other)
     assert "database: it was gates_" in gate.evidence
     assert not gate.waivable
     assert run_now(state_of(other)) == before

@@ -154,9 +154,10 @@ class PostgresOrigin:
         return self._plan.entities
 
     async def look_again(self) -> list[str]:
-        """Read the catalog once more; what of it the mapping would be compiled to otherwise now.
+        """Read the catalog once more; where the mapping would make other things of it now.
 
-        What changed beside what the mapping reads is no difference.
+        What changed beside what the mapping reads is no difference, nor is another type that
+        gives the same values.
         """
         self._plain = None
         try:
@@ -351,24 +352,30 @@ def rows_a_chunk(entity: Entity) -> int:
     return max(1, min(CHUNK_ROWS, CHUNK_BYTES // entity.bytes_per_row))
 
 
-def compiled(entities: Sequence[Entity]) -> dict[str, str]:
-    """A digest for each entity of what its rule was compiled to, as far as rows depend on it."""
+def compiled(entities: Sequence[Entity]) -> dict[str, tuple[str, str]]:
+    """For each entity a digest of what its rule makes, and one of the SQL that it is read by."""
     told = {}
     for entity in entities:
         extract = entity.extract
-        what = (extract.stream_sql, extract.reading, extract.cursor_columns, entity.shape)
-        told[entity.id] = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+        made = (extract.reading, extract.cursor_columns, entity.shape)
+        told[entity.id] = _digest(made), _digest(extract.stream_sql)
     return told
 
 
+def _digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+
+
 def drifted(
-    entities: Sequence[Entity], now: Mapping[str, str], before: Mapping[str, str]
+    entities: Sequence[Entity],
+    now: Mapping[str, Sequence[str]],
+    before: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """The entities that are compiled to something else than before, in words."""
+    """The entities whose rules make something else than before, in words."""
     return [
-        f"{entity.id}: {entity.rule.table} has other types, keys or columns than at the begin"
+        f"{entity.id}: {entity.rule.table} has other keys or columns than at the begin"
         for entity in entities
-        if now.get(entity.id) != before.get(entity.id)
+        if now.get(entity.id, ("",))[0] != before.get(entity.id, ("",))[0]
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -137,6 +137,15 @@ class Captures:
                 f"UPDATE capture SET options = json_set(options, '$.{name}', json(?))"
                 " WHERE run = ?",
                 (json.dumps(value), run),
+            )
+
+    def set_compiled(self, run: int, compiled: Mapping[str, Sequence[str]]) -> None:
+        """Journal what the mapping is compiled to by now; everything is compared once with it."""
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE capture SET options = json_set(options, '$.compiled', json(?),"
+                " '$.compare_all', json('true')) WHERE run = ?",
+                (json.dumps(dict(compiled)), run),
             )
 
     def set_reread(self, run: int, tables: Iterable[TableName]) -> None:

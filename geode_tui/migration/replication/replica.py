@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geode_tui.catalog import TableName
-from geode_tui.errors import BusyError, GeodeTuiError, UsageError
+from geode_tui.errors import BusyError, GeodeTuiError, LostError, UsageError
 from geode_tui.migration.backfill import StopRequested
 from geode_tui.migration.events import Level
 from geode_tui.migration.journal import Journal, RunRecord
@@ -287,7 +287,7 @@ class Replica:
         self.figures.waiting_since = self._beats[0] if self._beats else None
 
     async def _look_at_drift(self) -> None:
-        """A table has other columns now: go on where the mapping reads none of them."""
+        """A table has other columns now: open all anew, unless the mapping makes other things."""
         if not self.altered:
             return
         tables = ", ".join(sorted(str(table) for table in self.altered))
@@ -298,8 +298,9 @@ class Replica:
                 f"columns of {tables} were changed while the run captures",
                 "change it back; or mend the mapping and migrate anew",
             )
-        self.altered.clear()
-        self.tell("info", f"columns of {tables} changed; the mapping reads none of them")
+        raise LostError(
+            f"columns of {tables} changed", "the source is read anew by what they are now"
+        )
 
     # -- how it is -------------------------------------------------------------------------------
 
@@ -442,7 +443,7 @@ async def open_replica(
         await origin.open()
         _require_same_database(record, origin)
         entities = await origin.entities()
-        _require_undrifted(capture, entities)
+        _adapt(journal, capture, entities, tell)
         if target is None:
             target = await asyncio.to_thread(
                 open_target, record.target, record.graph or None, create=False
@@ -489,16 +490,24 @@ def _require_same_database(record: RunRecord, origin: PostgresOrigin) -> None:
         )
 
 
-def _require_undrifted(capture: Capture, entities: Sequence[Entity]) -> None:
-    """Refuse a source on which the mapping means something else than when the rows were moved."""
-    before = capture.options.get("compiled")
-    found = drifted(entities, compiled(entities), before) if before else []
+def _adapt(journal: Journal, capture: Capture, entities: Sequence[Entity], tell: Tell) -> None:
+    """Go on with a source whose columns have changed, where the mapping makes the same of them.
+
+    An ALTER that gives a column another type may change values and tells no change of a row: all
+    is compared once. Raises UsageError where the mapping makes other things than it did.
+    """
+    before, now = capture.options.get("compiled"), compiled(entities)
+    if not before or {name: list(pair) for name, pair in now.items()} == before:
+        return
+    found = drifted(entities, now, before)
     if found:
         raise UsageError(
             f"the source has changed under the mapping: {found[0]}",
             "rows were moved by what the mapping meant then",
             "change it back; or mend the mapping and migrate anew",
         )
+    tell("warning", "columns that the mapping reads have other types now: all is compared once")
+    journal.captures.set_compiled(capture.run, now)
 
 
 def new_token() -> str:
