@@ -111,7 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--parallel", type=_positive, default=2, metavar="N", help="sessions on the source (2)"
     )
-    plan.add_argument("--strategy", choices=("big-bang", "incremental"), default="big-bang")
+    strategies = ("big-bang", "incremental", "zero-downtime")
+    plan.add_argument("--strategy", choices=strategies, default="big-bang")
     plan.add_argument("--no-cut", action="store_true", help="estimate the chunks, cut none")
     _json(plan)
 

@@ -23,6 +23,7 @@ from geode_tui.errors import UsageError
 from geode_tui.migration.replication.cutover import CutoverAborted, CutoverEngine
 from geode_tui.migration.replication.leftover import freeze_name
 from geode_tui.migration.replication.state import CutoverSnapshot
+from geode_tui.migration.rollback import rollback_goal
 from geode_tui.source.freeze import standing
 from tests.command_line import CommandLine, execute
 from tests.conftest import MakeDatabase, run_now
@@ -499,3 +500,12 @@ def test_whoever_waits_to_truncate_does_not_hold_up_what_reads(own: Moved) -> No
     assert snapshot.frozen_at is not None
     assert snapshot.released_at is not None
     assert snapshot.released_at - snapshot.frozen_at < 10
+
+
+def test_a_graph_that_is_live_is_not_taken_back(own: Moved) -> None:
+    """What applications work with goes only after the way back; the run's phases tell both."""
+    own.cut_over()
+    phases = {phase.name: phase.state for phase in own.journal.phases(own.number)}
+    assert (phases["cutover"], phases["watch"]) == ("done", "done")
+    with pytest.raises(UsageError, match="its graph is what counts"):
+        rollback_goal(own.journal, own.number, None)

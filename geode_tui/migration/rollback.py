@@ -302,6 +302,12 @@ def _goal(journal: Journal, record: RunRecord, to: str | None) -> Checkpoint:
         raise UsageError(f"run {number} is a validation", "it wrote nothing to take back")
     if record.state == "rolled back":
         raise UsageError(f"run {number} was rolled back already", "nothing of it is in the graph")
+    if journal.cutovers.is_live(number):
+        raise UsageError(
+            f"run {number} was cut over: its graph is what counts now",
+            "taking back what it wrote would take away what applications work with",
+            f"fall back to the source first: geode-tui cutover {number} --fall-back",
+        )
     if record.format != RUN_FORMAT:
         raise UsageError(
             f"run {number} was begun by geode-tui {record.version}",

@@ -76,6 +76,23 @@ class Asked:
     at: float
 
 
+# What the run's own phases are from a state of its cutover on; a rehearsal has none of these.
+_PHASES: dict[CutoverState, tuple[tuple[str, str, str], ...]] = {
+    "flipped": (("cutover", "done", ""), ("watch", "running", "")),
+    "kept": (("cutover", "done", ""), ("watch", "done", "")),
+    "fallen back": (("cutover", "stopped", "fallen back"), ("watch", "stopped", "fallen back")),
+}
+
+
+def _set_phase(db: sqlite3.Connection, run: int, name: str, state: str, reason: str) -> None:
+    now = time.time()
+    db.execute(
+        "UPDATE phase SET state = ?, reason = ?, ended = ?, started = coalesce(started, ?)"
+        " WHERE run = ? AND name = ?",
+        (state, reason, None if state == "running" else now, now, run, name),
+    )
+
+
 class Cutovers:
     """The cutovers of all runs."""
 
@@ -137,7 +154,19 @@ class Cutovers:
             what = "rehearsal" if before.rehearsal else "cutover"
             after = {"state": state, "error": error} if error else {"state": state}
             self._audit.add(before.run, what, {"state": before.state}, after)
+            for phase, phase_state, reason in _PHASES.get(state, ()):
+                _set_phase(db, before.run, phase, phase_state, reason)
         return self.of(id)
+
+    def is_live(self, run: int) -> bool:
+        """Whether applications work with the graph of a run: it was flipped, and not back."""
+        row = self._store.one(
+            "SELECT state FROM cutover WHERE run = ? AND NOT rehearsal"
+            " AND state IN ('flipped', 'watching', 'kept', 'falling back', 'fallen back')"
+            " ORDER BY id DESC LIMIT 1",
+            run,
+        )
+        return row is not None and row["state"] != "fallen back"
 
     def plan(self, id: int, steps: Sequence[CutoverStep]) -> None:
         """Journal the steps that a cutover will do, before the first."""

@@ -69,6 +69,8 @@ class Follower:
             raise
         except GeodeTuiError as error:
             self._lost = isinstance(error, SlotLostError | SnapshotLostError)
+            if self._lost:
+                error.next_step = f"make it anew, and compare all: geode-tui sync {self.run} --heal"
             self._set("failed", f"{error.what}: {error.why}" if error.why else error.what)
             raise
         finally:

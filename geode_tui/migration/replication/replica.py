@@ -485,7 +485,7 @@ def _require_same_database(record: RunRecord, origin: PostgresOrigin) -> None:
     if other:
         raise UsageError(
             f"run {record.number} was moved from another database",
-            f"its {other[0]} was {before[other[0]]}, this one's is {now[other[0]]}",
+            f"{other[0]}: it was {before[other[0]]}, now it is {now[other[0]]}",
             "name the same --source",
         )
 
