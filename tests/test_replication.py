@@ -418,7 +418,7 @@ def test_a_target_that_is_away_is_waited_for(make_database: MakeDatabase, tmp_pa
         with follow.following():
             server.stop()
             follow.change(*CHANGES)
-            told = follow.until(lambda told: told.state == "waiting", NAMED_SECONDS * 2)
+            told = follow.until(lambda told: told.state == "waiting", NAMED_SECONDS)
             assert "127.0.0.1" in told.reason or "connection" in told.reason, told.reason
             server.start()
             follow.applied()
