@@ -56,6 +56,18 @@ class Admission(Protocol):
         ...
 
 
+class AtOnce:
+    """No pace: what is little, or must not be kept waiting, is written at once."""
+
+    batch_rows = BATCH_ROWS
+
+    async def admit(self, rows: int) -> None:
+        """At once."""
+
+    def wrote(self, written: BatchResult) -> None:
+        """Nothing to learn."""
+
+
 @runtime_checkable
 class ChunkedTarget(Protocol):
     """A target that keeps what each chunk wrote apart until the chunk is whole."""

@@ -16,7 +16,7 @@ from typing import cast
 
 from geode_tui.errors import UsageError
 from geode_tui.migration.audit import whoami
-from geode_tui.migration.batches import BATCH_ROWS, ChunkMove
+from geode_tui.migration.batches import AtOnce, ChunkMove
 from geode_tui.migration.chunks import Chunk
 from geode_tui.migration.dead_letters import GONE, DeadLetter, Selection
 from geode_tui.migration.events import Event, Level
@@ -216,7 +216,7 @@ class _Retry:
         chunk = Chunk(entity.id, letters[0].chunk, None, None, step)
         feed = _LetterFeed(self.origin, [letter.place or () for letter in letters])
         # Nothing of the step is there: a key that is taken is another row's, and stays that row's.
-        move = ChunkMove(entity, chunk, self.target, self.record.uid, _NoPace())
+        move = ChunkMove(entity, chunk, self.target, self.record.uid, AtOnce())
         moved = await move.run(feed, lambda text: None)
         refused = {feed.numbers[letter.place or ()]: letter for letter in moved.letters}
         found, who = set(feed.numbers.values()), whoami()
@@ -273,18 +273,6 @@ class _LetterFeed:
 
     async def close(self) -> None:
         """The session is the origin's."""
-
-
-class _NoPace:
-    """No pace: letters are few."""
-
-    batch_rows = BATCH_ROWS
-
-    async def admit(self, rows: int) -> None:
-        """At once."""
-
-    def wrote(self, written: object) -> None:
-        """Nothing to learn."""
 
 
 def _require_retryable(record: RunRecord) -> None:

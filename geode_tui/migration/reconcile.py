@@ -17,16 +17,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
-from geode_tui.migration.batches import DIGEST_MODULUS, ChunkMove
+from geode_tui.migration.batches import DIGEST_MODULUS, AtOnce, ChunkMove
 from geode_tui.migration.chunks import Chunk, ChunkResult
 from geode_tui.migration.pre_images import PreImages
+from geode_tui.target.images import batch_image, batch_key
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
     Key,
     NodeBatch,
     NodeShape,
     RelationshipBatch,
-    RelationshipImage,
     RelationshipKey,
     RelationshipShape,
     Target,
@@ -157,7 +157,7 @@ class Reconciliation:
         async def attempt() -> _Again:
             proxy = self._comparing(entity, chunk)
             moved = replace(chunk, step=proxy.step, repeated=True)
-            move = ChunkMove(entity, moved, proxy, self._backfill.record.uid, _Free())
+            move = ChunkMove(entity, moved, proxy, self._backfill.record.uid, AtOnce())
             feed = await self._backfill.origin.feed_plan().open()
             try:
                 return _Again(chunk, await move.run(feed, doing), proxy.seen)
@@ -312,7 +312,7 @@ class _Comparing:
     def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
         """Write relationships that are not there or differ; one whose end goes is an orphan."""
         shape = batch.shape
-        keys = [_relationship_key(shape, row) for row in batch.rows]
+        keys = [batch_key(batch, place) for place in range(len(batch.rows))]
         if any(self.gone) and (loose := [n for n, key in enumerate(keys) if self._is_loose(key)]):
             held = sorted(set(range(len(keys))).difference(loose))
             written = self._some(batch, held, self.write_relationships, repeated)
@@ -329,7 +329,7 @@ class _Comparing:
         ]
         changed = [n for n, own in enumerate(ours) if own and not same[n]]
         self.images.add(self.run, self.step, self.entity.id, [(keys[n], found[n]) for n in changed])
-        images = [(keys[n], self._image(batch, n)) for n in changed]
+        images = [(keys[n], batch_image(batch, n)) for n in changed]
         self.target.put_relationships(shape, images, batch.run)
         new = [n for n, own in enumerate(ours) if not own]
         made = self._some(batch, new, self.target.write_relationships, False)
@@ -338,13 +338,6 @@ class _Comparing:
 
     def _is_loose(self, key: RelationshipKey) -> bool:
         return any(comparable(end) in gone for end, gone in zip(key, self.gone, strict=False))
-
-    def _image(self, batch: RelationshipBatch, place: int) -> RelationshipImage:
-        row = batch.rows[place]
-        names = (*batch.shape.properties, FINGERPRINT)
-        values = row[len(batch.shape.start.key) + len(batch.shape.end.key) :]
-        properties = dict(zip(names, values, strict=True))
-        return RelationshipImage(properties | {RUN: batch.run, STEP: batch.step})
 
     def _some(self, batch: Any, places: Sequence[int], write: Any, repeated: bool) -> Written:
         if not places:
@@ -355,18 +348,6 @@ class _Comparing:
             some = replace(some, by_value=[batch.by_value[place] for place in places])
         written: Written = write(some, repeated)
         return written
-
-
-class _Free:
-    """No pace: what is brought up to date is little."""
-
-    batch_rows = 1_000
-
-    async def admit(self, rows: int) -> None:
-        """At once."""
-
-    def wrote(self, written: object) -> None:
-        """Nothing to learn."""
 
 
 def _together(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
@@ -391,12 +372,6 @@ def _neighbours(steps: Sequence[int]) -> Iterator[list[int]]:
         some.append(step)
     if some:
         yield some
-
-
-def _relationship_key(shape: RelationshipShape, row: Sequence[Any]) -> RelationshipKey:
-    first, second = len(shape.start.key), len(shape.start.key) + len(shape.end.key)
-    values = dict(zip(shape.properties, row[second:], strict=False))
-    return tuple(row[:first]), tuple(row[first:second]), tuple(values[name] for name in shape.key)
 
 
 def _joined(same: int, *parts: tuple[Sequence[int], Written]) -> Written:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from geode_tui.mapping.model import RUN
+from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
 from geode_tui.target.keys import comparable
-from geode_tui.target.model import NodeImage, RelationshipImage
+from geode_tui.target.model import (
+    NodeImage,
+    RelationshipBatch,
+    RelationshipImage,
+    RelationshipKey,
+)
 
 
 def last[Pair: tuple[Any, Any]](images: Sequence[Pair]) -> list[Pair]:
@@ -40,3 +45,19 @@ def changed(now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
         for name, value in wanted.items()
         if type(value) is not type(now.get(name)) or repr(value) != repr(now.get(name))
     }
+
+
+def batch_key(batch: RelationshipBatch, place: int) -> RelationshipKey:
+    """The keys of the relationship that a row of a batch makes."""
+    shape, row = batch.shape, batch.rows[place]
+    first, second = len(shape.start.key), len(shape.start.key) + len(shape.end.key)
+    values = dict(zip(shape.properties, row[second:], strict=False))
+    return tuple(row[:first]), tuple(row[first:second]), tuple(values[name] for name in shape.key)
+
+
+def batch_image(batch: RelationshipBatch, place: int) -> RelationshipImage:
+    """The relationship that a row of a batch makes, with its marks."""
+    shape = batch.shape
+    values = batch.rows[place][len(shape.start.key) + len(shape.end.key) :]
+    properties = dict(zip((*shape.properties, FINGERPRINT), values, strict=True))
+    return RelationshipImage(properties | {RUN: batch.run, STEP: batch.step})

@@ -23,23 +23,22 @@ from typing import Any
 
 from geode_tui.catalog import TableName
 from geode_tui.mapping.identity import Dependents
-from geode_tui.mapping.model import FINGERPRINT, RUN, STEP
+from geode_tui.mapping.model import RUN, STEP
 from geode_tui.migration.backfill import StopRequested
-from geode_tui.migration.batches import BATCH_ROWS, ChunkMove
+from geode_tui.migration.batches import BATCH_ROWS, AtOnce, ChunkMove
 from geode_tui.migration.chunks import Chunk
 from geode_tui.migration.journal import Journal, RunRecord
 from geode_tui.migration.replication.affected import ChangePlan, Pointing, TablePlan
 from geode_tui.migration.replication.letters import ChangeLetters
 from geode_tui.migration.replication.spool import Image, Kept, Seen, Spool
 from geode_tui.source.postgres import Reader
+from geode_tui.target.images import batch_image, batch_key
 from geode_tui.target.keys import comparable
 from geode_tui.target.model import (
     NodeBatch,
     NodeShape,
     Refused,
     RelationshipBatch,
-    RelationshipImage,
-    RelationshipKey,
     RelationshipShape,
     Target,
     Written,
@@ -285,7 +284,7 @@ class CycleWork:
         self.doing(f"writing {entity.id}")
         chunk = Chunk(entity.id, 0, None, None, step, repeated=True)
         writer = _Upsert(self.target)
-        move = ChunkMove(entity, chunk, writer, self.record.uid, _Free())
+        move = ChunkMove(entity, chunk, writer, self.record.uid, AtOnce())
         result = await move.run(_Records(records), lambda text: None)
         self.counts[entity.id].written += result.rows
         return step, result.letters
@@ -451,14 +450,14 @@ class _Upsert:
     def write_relationships(self, batch: RelationshipBatch, repeated: bool) -> Written:
         """Write relationships; those of this run that are there are replaced."""
         shape = batch.shape
-        keys = [_relationship_key(shape, row) for row in batch.rows]
+        keys = [batch_key(batch, place) for place in range(len(batch.rows))]
         found = self.target.relationship_images(shape, keys, batch.run)
         there = [
             place
             for place, image in enumerate(found)
             if image is not None and image.properties.get(RUN) == batch.run
         ]
-        images = [(keys[place], _image(batch, place)) for place in there]
+        images = [(keys[place], batch_image(batch, place)) for place in there]
         if images:
             self.target.put_relationships(shape, images, batch.run)
         known = set(there)
@@ -476,19 +475,6 @@ class _Upsert:
         return Written(len(there) + made.rows, orphans, refused)
 
 
-def _image(batch: RelationshipBatch, place: int) -> RelationshipImage:
-    shape = batch.shape
-    values = batch.rows[place][len(shape.start.key) + len(shape.end.key) :]
-    properties = dict(zip((*shape.properties, FINGERPRINT), values, strict=True))
-    return RelationshipImage(properties | {RUN: batch.run, STEP: batch.step})
-
-
-def _relationship_key(shape: RelationshipShape, row: Sequence[Any]) -> RelationshipKey:
-    first, second = len(shape.start.key), len(shape.start.key) + len(shape.end.key)
-    values = dict(zip(shape.properties, row[second:], strict=False))
-    return tuple(row[:first]), tuple(row[first:second]), tuple(values[name] for name in shape.key)
-
-
 @dataclass(frozen=True)
 class _Records:
     """Rows that were read already, as a feed."""
@@ -504,18 +490,6 @@ class _Records:
 
     async def close(self) -> None:
         """Nothing to end."""
-
-
-class _Free:
-    """No pace: changes must not be kept waiting."""
-
-    batch_rows = BATCH_ROWS
-
-    async def admit(self, rows: int) -> None:
-        """At once."""
-
-    def wrote(self, written: object) -> None:
-        """Nothing to learn."""
 
 
 def comparable_key(entity: Entity, key: Any) -> Any:
