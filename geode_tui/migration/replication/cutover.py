@@ -440,7 +440,8 @@ class CutoverEngine:
     async def _drain(self, replica: Replica) -> str:
         """Apply and compare while writes go on, until what is new takes no time to speak of."""
         until = time.monotonic() + DRAIN_SECONDS
-        most = min(_QUICK_SECONDS, self._request.budget_seconds / 3)
+        budget = self._request.budget_seconds
+        most = min(max(_QUICK_SECONDS, budget / 10), budget / 3)  # of a long freeze a longer part
         await self._bounded(replica.cycle())
         whole = found = await self._bounded(replica.validate(stale_only=True))
         for _ in range(_WHOLE_TIMES):
