@@ -124,7 +124,7 @@ class Writers:
         try:
             while not self._stop.is_set():
                 await self._write(connection, rng)
-                await asyncio.sleep(rng.random() * 0.05)
+                await asyncio.sleep(rng.random() * 0.2)
         finally:
             await connection.close()
 
