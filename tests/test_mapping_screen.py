@@ -520,7 +520,7 @@ async def test_what_is_saved_is_what_is_shown_and_the_diff_tells_it_before(
         await sit.press("e")
         await put(sit, "Client")
         await sit.press("enter")
-        await sit.sees("3 Map ! unsaved")
+        await sit.sees("3 Map !")
         await sit.press("d")
         await sit.until(lambda: isinstance(sit.app.screen, TextDialog))
         await sit.sees("-- label: Customer", "+- label: Client")
